@@ -1,4 +1,7 @@
-"""Values that cross layers: plain Python and NumPy, without device arrays or protobuf."""
+"""Values that cross layers: plain Python and NumPy, without device arrays or protobuf.
+
+Letters: R rows of a step, P pages of a sequence at most, V tokens in the vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,13 @@ class Constraint(Protocol):
         """Advances by a sampled token. Raises ValueError if the grammar does not allow the token."""
 
     def forced(self) -> list[int]:
-        """Returns tokens that probably come next, as no other text may; often none. May raise any exception."""
+        """Returns tokens that probably come next, because the grammar allows no other text; often none.
+
+        May raise any exception.
+        """
 
     def copy(self) -> Constraint | None:
-        """Returns another constraint at the same place, to look ahead with; None if its use could harm this one."""
+        """Returns a copy at the same place, to look ahead with; None if use of the copy could harm this constraint."""
 
     def is_end(self, token: int) -> bool:
         """Returns whether a token ends the answer. Any other token that the grammar allows is part of its text."""
@@ -187,7 +193,8 @@ class SwapOutWork:
 class SwapInWork:
     """A step that restores a swapped sequence in `slot`, bit for bit.
 
-    `pages` i32 are all pages that it has now. The first `shared_pages` of them are cached and have their contents.
+    `pages` i32 are all pages that the sequence has now. The first `shared_pages` of them are cached and have their
+    contents.
     """
 
     slot: int

@@ -38,6 +38,24 @@ class ChatBackend(Protocol):
         A rejected request fails before the first chunk.
         """
 
+    async def complete_text(self, request: v1.TextCompletionRequest, call: RequestContext) -> v1.TextCompletion:
+        """Returns complete text completions. Raises `ChatError` if the request is rejected or fails."""
+
+    def stream_text(self, request: v1.TextCompletionRequest, call: RequestContext) -> AsyncIterator[v1.TextCompletion]:
+        """Yields text completions in parts. Raises `ChatError` if the request fails, as `stream` does."""
+
+    async def tokenize(self, request: v1.TokenizeRequest, call: RequestContext) -> v1.TokenizeResponse:
+        """Returns the token ids of a text or of a conversation. Raises `ChatError` if the request is rejected."""
+
+    async def detokenize(self, request: v1.DetokenizeRequest, call: RequestContext) -> v1.DetokenizeResponse:
+        """Returns the text of token ids. Raises `ChatError` if the request is rejected."""
+
+    async def render(self, request: v1.RenderRequest, call: RequestContext) -> v1.RenderResponse:
+        """Returns the prompts that a completion would use. Raises `ChatError` if it would be rejected."""
+
+    async def capabilities(self, call: RequestContext) -> v1.Capabilities:
+        """Returns which fields of requests are applied, formats and limits. Raises `ChatError` if the call fails."""
+
 
 class Load(Protocol):
     """A snapshot of an engine's load.
@@ -67,7 +85,7 @@ class Load(Protocol):
 
     @property
     def accepted_drafts(self) -> int:
-        """Number of these that were right."""
+        """Number of draft tokens that were checked and right since the start."""
 
     @property
     def prefix_queries(self) -> int:

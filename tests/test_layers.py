@@ -39,7 +39,13 @@ PARALLEL = {
     "jaxchat.parallel",
 }
 WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.openai_json"}
-CHAT = WIRE | {"jaxchat.config", "jaxchat.settings", "jaxchat.chat.context", "jaxchat.chat.request.validate"}
+CHAT = WIRE | {
+    "jaxchat.openai_responses",
+    "jaxchat.config",
+    "jaxchat.settings",
+    "jaxchat.chat.context",
+    "jaxchat.chat.request.validate",
+}
 HEAVY = {"jax", "jaxlib", "flax", "orbax"}
 RPC = {"grpc", "google"}
 
@@ -62,6 +68,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.bundled":         (set(),                                                        HEAVY | RPC),
     "jaxchat.v1":              ({"jaxchat.v1"},                                               HEAVY),
     "jaxchat.openai_json":     (WIRE,                                                        HEAVY | {"grpc", "numpy"}),
+    "jaxchat.openai_responses": (WIRE | {"jaxchat.openai_responses"},                       HEAVY | {"grpc", "numpy"}),
     "jaxchat.multihost.v1":    ({"jaxchat.multihost.v1"},                                     HEAVY),
     "jaxchat.kernels":         (JAX | {"jaxchat.kernels"},                                    RPC),
     "jaxchat.sampling":        (JAX | {"jaxchat.sampling"},                                   RPC),

@@ -157,6 +157,8 @@ class ModelInfo:
         blocks: number of these chunks that the KV pages of all copies of the model can hold.
         backend: the platform of jax, such as "cpu" or "tpu".
         fingerprint: the `system_fingerprint` of answers whose prompts do not depend on the day.
+        raw_logprobs: whether log-probabilities are those of the model's logits.
+        quantization_forms: names of the forms of quantised checkpoints that can be loaded.
         facts: lines for the start-up message, as (name, value).
     """
 
@@ -167,6 +169,8 @@ class ModelInfo:
     context: int
     queue: int
     fingerprint: str
+    raw_logprobs: bool = True
+    quantization_forms: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     block_size: int = 0
     blocks: int = 0

@@ -55,8 +55,8 @@ class PrefillQueue:
     A step completes prompts in order of arrival while they fit. A prompt that does not fit takes the rest of the step.
     However, up to half of this rest goes to later prompts that fit there whole.
 
-    A long prompt therefore gets at least half of the room that older ones leave. A short one need not wait for the end
-    of a long one. A sequence that lacks a slot or pages is never overtaken.
+    A long prompt therefore gets at least half of the room that older prompts leave. A short prompt need not wait for
+    the end of a long one. A sequence that lacks a slot or pages is never overtaken.
 
     Prompts of one step share chunks as if one came after the other, because a layer writes all keys and values of a
     step before it reads any.

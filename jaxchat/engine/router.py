@@ -45,7 +45,7 @@ class DataParallelEngine:
         self._lock = threading.Lock()
 
     def start(self, deliver: Deliver, ended: Callable[[], None] = lambda: None) -> None:
-        """Starts the threads of all engines. Each engine thread calls both functions.
+        """Starts the threads of all engines. Each thread calls `deliver` and `ended`.
 
         Args:
             deliver: called with the new events of one engine.
@@ -92,8 +92,8 @@ class DataParallelEngine:
         """Queues a request in one of the engines and returns its id.
 
         Raises:
-            QueueFull: the choices do not fit in the slots and the queue of that engine.
-            EngineStopped: that engine is not running.
+            QueueFull: the choices do not fit in the slots and the queue of the chosen engine.
+            EngineStopped: the chosen engine is not running.
         """
         with self._lock:
             keys = self._prefix_affinity.keys(request.prompt)
@@ -103,7 +103,7 @@ class DataParallelEngine:
         return number
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
-        """Drops a request, or one choice of it, before the next step. Ignores those that have ended already."""
+        """Drops a request, or one choice of it, before the next step. Does nothing if that has ended already."""
         self._engines[request_id % len(self._engines)].cancel(request_id, choice)
 
     def limit_drafts(self, count: int) -> None:

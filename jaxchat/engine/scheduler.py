@@ -256,9 +256,10 @@ class Scheduler:
         return TokenEvent(sequence.request_id, sequence.choice, token, finish, logprob, top, cached, admitted)
 
     def _end(self, sequence: Sequence) -> None:
-        """Removes a finished sequence.
+        """Removes a finished sequence. Other sequences may get its slot and its pages at once.
 
-        This is safe while steps are in flight: the device runs in order, so a new owner's steps come after them.
+        This is safe while steps are in flight. The device runs steps in order, so steps of the other sequences come
+        later.
         """
         sequence.finished = True
         self._forget(sequence)

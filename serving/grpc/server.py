@@ -64,6 +64,33 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
         async with self._call(request, context) as call:
             return await find_model(self._backend, request.model, call)
 
+    async def CompleteText(self, request: v1.TextCompletionRequest, context: Context) -> v1.TextCompletion:
+        async with self._call(request, context) as call:
+            return await self._backend.complete_text(request, call)
+
+    async def StreamText(self, request: v1.TextCompletionRequest, context: Context) -> None:
+        async with self._call(request, context) as call:
+            parts: Any = self._backend.stream_text(request, call)
+            async with contextlib.aclosing(parts):
+                async for part in parts:
+                    await context.write(part)
+
+    async def Tokenize(self, request: v1.TokenizeRequest, context: Context) -> v1.TokenizeResponse:
+        async with self._call(request, context) as call:
+            return await self._backend.tokenize(request, call)
+
+    async def Detokenize(self, request: v1.DetokenizeRequest, context: Context) -> v1.DetokenizeResponse:
+        async with self._call(request, context) as call:
+            return await self._backend.detokenize(request, call)
+
+    async def Render(self, request: v1.RenderRequest, context: Context) -> v1.RenderResponse:
+        async with self._call(request, context) as call:
+            return await self._backend.render(request, call)
+
+    async def GetCapabilities(self, request: v1.GetCapabilitiesRequest, context: Context) -> v1.Capabilities:
+        async with self._call(request, context) as call:
+            return await self._backend.capabilities(call)
+
     def _done(self, _: Any) -> None:
         self.open.leave()
 

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 from jaxchat import v1
 from jaxchat.chat.context import ModelInfo, Observer, RequestContext
-from jaxchat.chat.request.validate import validate
+from jaxchat.chat.request.validate import check_model, validate
+from jaxchat.chat.request.validate_text import validate_text
 from jaxchat.errors import draining, internal, not_ready, numerical_error, queue_full
 
 MODEL = "fake"
@@ -124,6 +125,32 @@ class FakeSession:
 
     def stream(self, request: v1.ChatCompletionRequest, call: RequestContext) -> AsyncIterator[v1.ChatCompletionChunk]:
         return self._chunks(request, call, streamed=True)
+
+    async def complete_text(self, request: v1.TextCompletionRequest, call: RequestContext) -> v1.TextCompletion:
+        (answer,) = [part async for part in self.stream_text(request, call)]
+        answer.usage.CopyFrom(_usage(1, 1))
+        return answer
+
+    async def stream_text(
+        self, request: v1.TextCompletionRequest, call: RequestContext
+    ) -> AsyncIterator[v1.TextCompletion]:
+        validate_text(request, vocab_size=100, model_ids=[MODEL])
+        choice = v1.TextChoice(text=request.prompt[0].text, finish_reason=v1.FINISH_REASON_STOP)
+        yield v1.TextCompletion(id="cmpl-1", created=1, model=MODEL, choices=[choice], seed_used=-7)
+
+    async def tokenize(self, request: v1.TokenizeRequest, call: RequestContext) -> v1.TokenizeResponse:
+        if request.model:
+            check_model(request, [MODEL])
+        return v1.TokenizeResponse(count=1, max_model_len=100, tokens=[len(request.prompt)])
+
+    async def detokenize(self, request: v1.DetokenizeRequest, call: RequestContext) -> v1.DetokenizeResponse:
+        return v1.DetokenizeResponse(prompt="x" * request.tokens[0])
+
+    async def render(self, request: v1.RenderRequest, call: RequestContext) -> v1.RenderResponse:
+        return v1.RenderResponse(prompts=[v1.TokenIds(ids=[len(request.chat.messages), len(request.text.prompt)])])
+
+    async def capabilities(self, call: RequestContext) -> v1.Capabilities:
+        return v1.Capabilities(model=MODEL)
 
     async def _chunks(
         self, request: v1.ChatCompletionRequest, call: RequestContext, *, streamed: bool
