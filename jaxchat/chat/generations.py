@@ -132,6 +132,7 @@ class Generations:
 
         record.queued = time.monotonic() - record.started
         limit = self._config.max_buffered_bytes
+        record.queued = time.monotonic() - record.started
         stream = OutputStream(builders, record, self.observers, cancel, limit, choices_per_prompt=choices)
         try:
             for place, request in enumerate(requests):

@@ -129,4 +129,4 @@ def _nothing() -> ChoiceDelta:
 
 def _record(request: v1.TextCompletionRequest, call: RequestContext, *, streamed: bool) -> Record:
     count = max(1, len(request.prompt)) * (request.n if request.HasField("n") else 1)
-    return Record(request_id=call.request_id, model=request.model, streamed=streamed, choices=count, user=request.user)
+    return call.record(model=request.model, streamed=streamed, choices=count, user=request.user)
