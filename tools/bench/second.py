@@ -34,8 +34,8 @@ def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[Serv
         cache: folder for compiled programs.
         args: the flags of the command line.
 
-Raises:
-    RuntimeError: the server does not start.
+    Raises:
+        RuntimeError: the server does not start.
     """
     flags = (
         "--model",
