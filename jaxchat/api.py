@@ -24,6 +24,7 @@ from jaxchat.chat.prompt.tokenizer import load_tokenizer, missing_tokens
 from jaxchat.chat.response.reasoning import check_markers
 from jaxchat.chat.session import ChatSession
 from jaxchat.checkpoints.find_model import find_model
+from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS
 from jaxchat.client import AsyncClient, Client
 from jaxchat.client.local import AsyncLocalTransport, LocalTransport
 from jaxchat.config import ChatConfig, DTypeName, EngineConfig, KVDTypeName, Quantize
@@ -235,7 +236,12 @@ def load_session(
         context=sizes.max_seq_len,
         queue=engine.max_queued,
         fingerprint=loaded.fingerprint,
+        raw_logprobs=engine.logprobs == "raw",
+        quantization_forms=(*sorted(CHECKPOINT_FORMS.names()), "gguf"),
         facts=facts,
+        block_size=loaded.runner.prefill_buckets[0],
+        blocks=len(runners) * (sizes.pages - 1) * sizes.page_size // loaded.runner.prefill_buckets[0],
+        backend=loaded.platform,
     )
     return ChatSession(
         _engine(runners, {**loaded.scheduling, "max_drafts": engine.max_drafts}, engine.max_queued),

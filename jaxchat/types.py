@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -89,23 +89,19 @@ class GenerateRequest:
 
 @dataclass(frozen=True)
 class TopLogprobs:
-    """The most likely tokens at one position, in descending order.
+    """The most likely tokens at one position, in descending order, and their natural log-probabilities."""
 
-    `ids` are those of k tokens, i32 `[k]`, and `values` their natural log-probabilities, f32 `[k]`.
-    """
-
-    ids: np.ndarray
-    values: np.ndarray
+    ids: np.ndarray  # i32 [k]
+    values: np.ndarray  # f32 [k]
 
 
-@dataclass(frozen=True)
-class TokenEvent:
-    """One sampled token of one choice, or the failure of a choice or of a whole request.
+class TokenEvent(NamedTuple):
+    """One sampled token of one choice, or the failure of a choice or of a whole request. A tuple, for speed.
 
-    `token` is -1 if `finish` is "numerical_error", "grammar_error" or "engine_failure". With "engine_failure", `choice`
-    is -1 too, and the event ends all choices of the request. `logprob` (natural logarithm) and `top` are set only if
-    the request asks for log-probabilities and `token` is not -1. `cached_tokens` is the number of the prompt's tokens
-    that were not computed, because an earlier prompt had left their keys and values.
+    `token` is -1 if `finish` is "numerical_error", "grammar_error" or "engine_failure". With the last, `choice` is -1
+    too, and all choices of the request end. `logprob` (natural logarithm) and `top` are set only if the request asks
+    for them and `token` is not -1. An earlier prompt had computed `cached_tokens` tokens of the prompt. The choice
+    first got a slot at `admitted`, in monotonic seconds.
     """
 
     request: int
@@ -115,6 +111,7 @@ class TokenEvent:
     logprob: float = 0.0
     top: TopLogprobs | None = None
     cached_tokens: int = 0
+    admitted: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jaxchat import v1
@@ -19,6 +20,7 @@ from jaxchat.errors import ChatError, draining, internal, overloaded
 from jaxchat.v1.service_pb2_grpc import ChatServiceStub
 from serving.config import BackendConfig
 from serving.grpc.methods import SERVICE
+from serving.trace_context import trace_metadata
 
 _RETRY = 1.0  # seconds between two attempts to watch the server's health
 _OPTIONS = (
@@ -31,7 +33,7 @@ _OPTIONS = (
 
 
 class RemoteBackend:
-    """A `serving.backend.ChatBackend` over gRPC that forwards the caller's key and request id.
+    """A `serving.backend.ChatBackend` over gRPC that forwards the caller's key, request id and trace.
 
     Belongs to one asyncio loop. Reconnects automatically. Calls raise `ChatError` with status 503 while the server is
     unreachable or this backend is draining.
@@ -80,24 +82,53 @@ class RemoteBackend:
         await self._channel.close()
 
     async def models(self, call: RequestContext) -> list[v1.Model]:
-        async with self._passing():
-            answer = await self._chat.ListModels(v1.ListModelsRequest(), metadata=_metadata(call))
-        return list(answer.models)
+        return list((await self._call(self._chat.ListModels, v1.ListModelsRequest(), call)).models)
 
     async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
-        async with self._passing():
-            answer: v1.ChatCompletion = await self._chat.Complete(request, metadata=_metadata(call))
-        return answer
+        return await self._call(self._chat.Complete, request, call)
 
     async def stream(
         self, request: v1.ChatCompletionRequest, call: RequestContext
     ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
+        async with aclosing(self._stream(self._chat.Stream, request, call)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def complete_text(self, request: v1.TextCompletionRequest, call: RequestContext) -> v1.TextCompletion:
+        return await self._call(self._chat.CompleteText, request, call)
+
+    async def stream_text(
+        self, request: v1.TextCompletionRequest, call: RequestContext
+    ) -> AsyncGenerator[v1.TextCompletion, None]:
+        async with aclosing(self._stream(self._chat.StreamText, request, call)) as parts:
+            async for part in parts:
+                yield part
+
+    async def tokenize(self, request: v1.TokenizeRequest, call: RequestContext) -> v1.TokenizeResponse:
+        return await self._call(self._chat.Tokenize, request, call)
+
+    async def detokenize(self, request: v1.DetokenizeRequest, call: RequestContext) -> v1.DetokenizeResponse:
+        return await self._call(self._chat.Detokenize, request, call)
+
+    async def render(self, request: v1.RenderRequest, call: RequestContext) -> v1.RenderResponse:
+        return await self._call(self._chat.Render, request, call)
+
+    async def capabilities(self, call: RequestContext) -> v1.Capabilities:
+        return await self._call(self._chat.GetCapabilities, v1.GetCapabilitiesRequest(), call)
+
+    async def _call(self, method: Any, request: Message, call: RequestContext) -> Any:
+        """Returns the answer of a method with one answer."""
         async with self._passing():
-            rpc: Any = self._chat.Stream(request, metadata=_metadata(call))
+            return await method(request, metadata=_metadata(call))
+
+    async def _stream(self, method: Any, request: Message, call: RequestContext) -> AsyncGenerator[Any, None]:
+        """Yields the answers of a method with several answers. Cancels the call if its reader leaves."""
+        async with self._passing():
+            rpc: Any = method(request, metadata=_metadata(call))
             try:
-                async for chunk in rpc:
-                    if chunk.ByteSize():  # Ray Serve sends an empty chunk before an error
-                        yield chunk
+                async for answer in rpc:
+                    if answer.ByteSize():  # Ray Serve sends an empty answer before an error
+                        yield answer
             finally:
                 rpc.cancel()  # a no-op once the call has ended
 
@@ -139,7 +170,7 @@ def _channel(config: BackendConfig) -> grpc.aio.Channel:
 
 def _metadata(call: RequestContext) -> Metadata:
     """Returns the gRPC metadata of a call. Omits a key that gRPC cannot send, because such a key is never valid."""
-    pairs = [("x-request-id", call.request_id)]
+    pairs = [("x-request-id", call.request_id), *trace_metadata(call)]
     if call.authorization and call.authorization.isascii() and call.authorization.isprintable():
         pairs.append(("authorization", call.authorization))
     return tuple(pairs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 import grpc
 
@@ -11,6 +11,7 @@ from jaxchat import v1
 from jaxchat.client.grpc_errors import error_of
 from jaxchat.v1.service_pb2_grpc import ChatServiceStub
 
+T = TypeVar("T")
 Metadata = tuple[tuple[str, str], ...]
 
 CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
@@ -79,8 +80,24 @@ class GrpcTransport(_Connection):
     def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
         return self._call(self._stub.Complete, request, timeout)
 
-    def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> GrpcChunkStream:
+    def stream(
+        self, request: v1.ChatCompletionRequest, timeout: float | None = None
+    ) -> GrpcChunkStream[v1.ChatCompletionChunk]:
         return GrpcChunkStream(self._stub.Stream(request, **self._options(timeout)))
+
+    def complete_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> v1.TextCompletion:
+        return self._call(self._stub.CompleteText, request, timeout)
+
+    def stream_text(
+        self, request: v1.TextCompletionRequest, timeout: float | None = None
+    ) -> GrpcChunkStream[v1.TextCompletion]:
+        return GrpcChunkStream(self._stub.StreamText(request, **self._options(timeout)))
+
+    def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
+        return self._call(self._stub.Tokenize, request)
+
+    def detokenize(self, request: v1.DetokenizeRequest) -> v1.DetokenizeResponse:
+        return self._call(self._stub.Detokenize, request)
 
     def list_models(self) -> list[v1.Model]:
         return list(self._call(self._stub.ListModels, v1.ListModelsRequest()).models)
@@ -95,13 +112,13 @@ class GrpcTransport(_Connection):
             raise error_of(error) from None
 
 
-class GrpcChunkStream:
+class GrpcChunkStream(Generic[T]):
     """The chunks of a streaming gRPC call."""
 
     def __init__(self, call: Any) -> None:
         self._call = call
 
-    def __next__(self) -> v1.ChatCompletionChunk:
+    def __next__(self) -> T:
         try:
             while not (chunk := next(self._call)).ByteSize():
                 pass  # Ray Serve sends an empty chunk before an error
@@ -127,8 +144,24 @@ class AsyncGrpcTransport(_Connection):
     async def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
         return await self._call(self._stub.Complete, request, timeout)
 
-    def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> AsyncGrpcChunkStream:
+    def stream(
+        self, request: v1.ChatCompletionRequest, timeout: float | None = None
+    ) -> AsyncGrpcChunkStream[v1.ChatCompletionChunk]:
         return AsyncGrpcChunkStream(self._stub.Stream(request, **self._options(timeout)))
+
+    async def complete_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> v1.TextCompletion:
+        return await self._call(self._stub.CompleteText, request, timeout)
+
+    def stream_text(
+        self, request: v1.TextCompletionRequest, timeout: float | None = None
+    ) -> AsyncGrpcChunkStream[v1.TextCompletion]:
+        return AsyncGrpcChunkStream(self._stub.StreamText(request, **self._options(timeout)))
+
+    async def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
+        return await self._call(self._stub.Tokenize, request)
+
+    async def detokenize(self, request: v1.DetokenizeRequest) -> v1.DetokenizeResponse:
+        return await self._call(self._stub.Detokenize, request)
 
     async def list_models(self) -> list[v1.Model]:
         return list((await self._call(self._stub.ListModels, v1.ListModelsRequest())).models)
@@ -143,14 +176,14 @@ class AsyncGrpcTransport(_Connection):
             raise error_of(error) from None
 
 
-class AsyncGrpcChunkStream:
+class AsyncGrpcChunkStream(Generic[T]):
     """The chunks of a streaming gRPC call, for one asyncio loop."""
 
     def __init__(self, call: Any) -> None:
         self._call = call
         self._chunks = aiter(call)
 
-    async def __anext__(self) -> v1.ChatCompletionChunk:
+    async def __anext__(self) -> T:
         try:
             while not (chunk := await anext(self._chunks)).ByteSize():
                 pass  # Ray Serve sends an empty chunk before an error

@@ -6,13 +6,16 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
+from functools import reduce
+from operator import add
 
 import numpy as np
 
 from jaxchat.arithmetic import cdiv
-from jaxchat.engine.engine import Deliver, Engine, EngineStats
+from jaxchat.cache_events import CacheObserver
+from jaxchat.engine.engine import Deliver, Engine
 from jaxchat.engine.scheduler import Scheduler
+from jaxchat.engine.stats import EngineStats
 from jaxchat.types import GenerateRequest, StepRunner
 
 
@@ -51,6 +54,16 @@ class DataParallelEngine:
         for engine in self._engines:
             engine.start(deliver, ended)
 
+    def observe_cache(self, observer: CacheObserver, model: str) -> None:
+        """Makes `observer` get all changes of the prefix caches, on the threads of the engines. Call it before `start`.
+
+        Args:
+            observer: gets the changes, each with the index of its engine.
+            model: id of the model.
+        """
+        for rank, engine in enumerate(self._engines):
+            engine.observe_cache(observer, model, rank)
+
     def stop(self, patience: float | None = None) -> None:
         """Stops the engines one after the other. Unfinished requests end with `engine_failure`.
 
@@ -73,7 +86,7 @@ class DataParallelEngine:
     @property
     def stats(self) -> EngineStats:
         """The sums over all engines."""
-        return EngineStats(*map(sum, zip(*(astuple(engine.stats) for engine in self._engines), strict=True)))
+        return reduce(add, (engine.stats for engine in self._engines))
 
     def submit(self, request: GenerateRequest) -> int:
         """Queues a request in one of the engines and returns its id.

@@ -29,10 +29,10 @@ COMPILES = "compiles_after_ready_total"
 def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[ServerProcess, float]:
     """Starts a server and returns it with the seconds until it was ready.
 
-    Args:
-        directory: directory of the model.
-        cache: folder for compiled programs.
-        args: the flags of the command line.
+        Args:
+            directory: directory of the model.
+            cache: folder for compiled programs.
+            args: the flags of the command line.
 
     Raises:
         RuntimeError: the server does not start.

@@ -49,10 +49,14 @@ class OutputConstraint:
     """The schema or rule of an answer without calls, and the calls that an answer may have.
 
     Equal constraints have the same grammar.
+
+    Attributes:
+        raw: whether the answer is only text, without the frame that a tool format writes around answers.
     """
 
     answer: SchemaSource | LarkSource | None = None
     calls: Calls | None = None
+    raw: bool = False
 
     @property
     def param(self) -> str:
@@ -76,7 +80,7 @@ class OutputConstraint:
         """
         answer = self._answer(error_of)
         if self.calls is None:
-            framed = tool_format.grammar(AnswerRules(answer=answer), writer)
+            framed = None if self.raw else tool_format.grammar(AnswerRules(answer=answer), writer)
             if framed is None and not isinstance(answer, str):
                 return _of_schema(answer or {})
             return _of_lark(framed or f"start: {answer}")
@@ -140,6 +144,23 @@ def output_constraint(request: v1.ChatCompletionRequest, tool_choice: ToolChoice
     if answer and calls and calls.mode == "none":
         return OutputConstraint(answer)
     return OutputConstraint(answer, calls) if answer or calls else None
+
+
+def text_constraint(request: v1.ChatCompletionRequest) -> OutputConstraint | None:
+    """Returns the constraint of a text completion, or None for any text.
+
+    Args:
+        request: the completion as a validated chat request without messages and tools.
+
+    Raises:
+        ChatError: 400 if the response format or the structured outputs are invalid. The error names the field.
+    """
+    if request.HasField("structured_outputs"):
+        return OutputConstraint(structured_source(request.structured_outputs), raw=True)
+    if request.response_format.type == v1.RESPONSE_FORMAT_TYPE_JSON_OBJECT:
+        return OutputConstraint(known_schema(ANY_OBJECT, PARAM), raw=True)
+    schema = response_schema(request)
+    return OutputConstraint(schema, raw=True) if schema else None
 
 
 def combination_error(param: str, error: str) -> ChatError:

@@ -29,16 +29,22 @@ _ENTRY_BYTES = 64  # approximate memory of one token in a log-probability entry
 class ChoiceDelta:
     """The output of a choice since the last delta.
 
-    `entries` has the log-probabilities of the tokens of `text`. `tokens` has the ids of all tokens. Either is empty if
-    the request does not ask for it.
+    `entries` has the log-probabilities of the tokens of `text`, and `offsets` says where each begins in the whole text.
+    `tokens` has the ids of all tokens. Each is empty if the request does not ask for it.
     """
 
     thoughts: str = ""
     text: str = ""
     entries: list[v1.TokenLogprob] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
     calls: list[CallPart] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     finish: v1.FinishReason = v1.FINISH_REASON_UNSPECIFIED
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to show, apart from token ids."""
+        return not (self.thoughts or self.text or self.entries or self.calls or self.finish)
 
     def add_call(self, part: CallPart) -> None:
         """Adds a part of a call. Joins it with the last part if both belong to one call."""
@@ -63,6 +69,8 @@ class ChoiceOptions:
     called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # the finish reason of an answer with calls
     top_logprobs: int | None = None  # None: without log-probabilities
     exact_logprobs: bool = False
+    every_token: bool = False  # whether tokens without text have log-probability entries too
+    continues: bool = False  # whether the text continues another one, so that a leading space belongs to it
     prediction: Prediction | None = None  # compared with the tokens of the choice, for the usage
 
 
@@ -97,7 +105,8 @@ class ChoiceBuilder:
         self._markers = calls.markers if calls and self._parser else ()
         self._stop = StopMatcher(options.stops)
         self._delta = ChoiceDelta()
-        self._first_space = tokenizer.strips_first_space  # whether a space that the tokenizer added may come
+        # whether a space that the tokenizer added may come
+        self._first_space = tokenizer.strips_first_space and not options.continues
         self._decoded = 0
         self._content = 0
         self._released = 0
@@ -138,7 +147,7 @@ class ChoiceBuilder:
         """Returns the output since the last call. Keeps token ids back until there is other output."""
         delta, self.buffered_bytes = self._delta, 0
         self._delta = ChoiceDelta()
-        if not (delta.thoughts or delta.text or delta.entries or delta.calls or delta.finish):
+        if delta.empty:
             delta.tokens, self._delta.tokens = self._delta.tokens, delta.tokens
             self.buffered_bytes = _ID_BYTES * len(self._delta.tokens)
         return delta
@@ -167,7 +176,7 @@ class ChoiceBuilder:
     def _answer(self, event: TokenEvent) -> None:
         """Processes the next token of the answer outside thoughts."""
         piece = b"" if event.finish == "stop" else self._bytes_of(event.token)
-        if self._options.top_logprobs is not None and piece:
+        if self._options.top_logprobs is not None and (piece or self._options.every_token):
             self._waiting.append((self._decoded, self._entry(event, piece)))
         self._show(self._decoder.decode(piece))
 
@@ -214,8 +223,13 @@ class ChoiceBuilder:
         self._delta.text += text
         self.buffered_bytes += len(text)
         while self._waiting and self._waiting[0][0] < self._released:
-            self._delta.entries.append(self._waiting.popleft()[1])
-            self.buffered_bytes += _ENTRY_BYTES * (1 + (self._options.top_logprobs or 0))
+            self._release_entry()
+
+    def _release_entry(self) -> None:
+        position, entry = self._waiting.popleft()
+        self._delta.entries.append(entry)
+        self._delta.offsets.append(position)
+        self.buffered_bytes += _ENTRY_BYTES * (1 + (self._options.top_logprobs or 0))
 
     def _flush(self) -> None:
         """Releases text that was held back as the possible beginning of a character, a call or a stop string."""
@@ -225,6 +239,8 @@ class ChoiceBuilder:
             self._place(self._parser.flush())
         if not self._stop.matched:
             self._release(self._stop.flush())
+            while self._waiting and self._options.every_token:  # of tokens without text at the end
+                self._release_entry()
 
     def _finish(self, reason: v1.FinishReason) -> None:
         called = self._parser and self._parser.complete and not self._stop.matched
@@ -236,17 +252,25 @@ class ChoiceBuilder:
         top = event.top or _NO_TOP
         known = self._options.exact_logprobs or event.token in top.ids
         entry = v1.TokenLogprob(
-            token=token_text(piece),
-            bytes=piece,
+            token=self._name(event.token, piece),
             token_id=event.token,
             logprob=_finite(event.logprob) if known else NOT_AMONG_TOP,
         )
+        if piece:
+            entry.bytes = piece
         for token, value in zip(top.ids[: self._options.top_logprobs], top.values, strict=False):
             data = self._tokenizer.bytes_of(int(token))
-            other = entry.top_logprobs.add(token=token_text(data), token_id=int(token), logprob=_finite(float(value)))
+            name = self._name(int(token), data)
+            other = entry.top_logprobs.add(token=name, token_id=int(token), logprob=_finite(float(value)))
             if data:
                 other.bytes = data
         return entry
+
+    def _name(self, token: int, data: bytes) -> str:
+        """Returns the text of a token or, where all tokens have entries, the name of one without text."""
+        if data or not self._options.every_token:
+            return token_text(data)
+        return self._tokenizer.spelling_of(token) or ""
 
 
 def token_text(piece: bytes) -> str:
