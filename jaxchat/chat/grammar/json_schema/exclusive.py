@@ -100,7 +100,7 @@ def _wrong_members(document: Document, schema: Schema, pointer: str, names: set[
 
 
 def _declared(document: Document, schema: Any, depth: int = 0) -> Iterator[str]:
-    """Yields the names of the members that a schema declares in place."""
+    """Yields the names of the members that a schema declares itself, in `allOf` or by `$ref`."""
     if not isinstance(schema, dict) or depth > MAX_DEPTH:
         return
     document.count_step("#")
