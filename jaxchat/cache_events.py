@@ -8,9 +8,10 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class ChunksStored:
-    """Chunks of one prompt that were cached, one after the other.
+    """New chunks of the cache, which follow one another in a prompt.
 
-    A hash names a chunk together with all chunks before it. Both lists may grow until the event is published.
+    A hash names a chunk together with all chunks before it. `hashes` and `tokens` may grow until the event is
+    published.
 
     Attributes:
         parent: hash of the chunk before the first one; None at the beginning of a prompt.

@@ -34,6 +34,9 @@ def described_devices(topology: str, platform: str, **options: Any) -> Sequence[
         topology: name of the slice, such as "v5e:2x4".
         platform: "tpu" or another platform of jax.
         options: further arguments of jax's `get_topology_desc`.
+
+    Raises:
+        Exception: jax does not know the slice, or lacks the compiler for it.
     """
     from jax.experimental.topologies import get_topology_desc
 

@@ -1,7 +1,7 @@
 """Rows of a quantised weight as checkpoints store them: small integers in groups that share a scale.
 
-Every stored form of this kind, such as GGUF's Q4_K, GPTQ, AWQ and int8, is read into `QuantisedRows` without loss, and
-every layout for a kernel is made from it. Letters: n rows (outputs), k inputs, g inputs in a group.
+Every stored form of this kind, such as GGUF's Q4_K, GPTQ, AWQ and int8, is read into `QuantisedRows` without loss.
+Every layout for a kernel is made from `QuantisedRows`. Letters: n rows (outputs), k inputs, g inputs in a group.
 """
 
 from __future__ import annotations

@@ -158,9 +158,9 @@ class DecodeWork:
     `new_pages` i32 `[R]` has the page that a sequence was just given, or -1. A row that is `constrained` (bool `[R]`)
     may sample only tokens whose bit is set in `token_mask`, u32 `[R, ceil(V / 32)]`.
 
-    A slot may be in several rows, one after the other. `drafts` i32 `[R]` then has -1 in its first row, and in each
-    further row a guess of the token that the row before it samples. A row counts only if its guess and those before it
-    were right. At most 15 rows of a slot have drafts. None: every slot is in one row.
+    A slot may be in several rows, one after the other. `drafts` i32 `[R]` then has -1 in the slot's first row. In each
+    further row it has a guess of the token that the row before it samples. A row counts only if its guess and those
+    before it were right. At most 15 rows of a slot have drafts. None: every slot is in one row.
     """
 
     slots: np.ndarray
@@ -208,7 +208,7 @@ Work = PrefillWork | DecodeWork | SwapOutWork | SwapInWork
 
 @dataclass(frozen=True)
 class StepResult:
-    """The tokens that a step sampled, in a row for each slot of a decode step or each slice of a prefill step.
+    """The tokens that a step sampled: a row for each row of a decode step, or for each slice of a prefill step.
 
     `finite` is false in a row whose largest logit is not finite; the row's other values are then meaningless.
     Log-probabilities are natural logarithms, and meaningless in rows that do not ask for them. All values are

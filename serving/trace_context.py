@@ -11,7 +11,7 @@ LONGEST = 8192  # characters of a header; W3C asks for at least 512 of tracestat
 
 
 class TraceHeaders(TypedDict):
-    """The fields of `RequestContext` with the same names. Nothing but their length is checked yet."""
+    """The fields of `RequestContext` with the same names. Only their length and their characters are checked so far."""
 
     traceparent: str
     tracestate: str
@@ -20,7 +20,7 @@ class TraceHeaders(TypedDict):
 def trace_headers(headers: Iterable[tuple[str, str]]) -> TraceHeaders:
     """Returns the trace headers of a call, each "" if it is missing, too long, or not printable ASCII.
 
-    A second `traceparent` makes both invalid, while several `tracestate` are joined, as W3C prescribes.
+    Several `traceparent` count as none, while several `tracestate` are joined, as W3C prescribes.
 
     Args:
         headers: names and values, in order. A name may occur several times, in any case.

@@ -119,7 +119,7 @@ def _grammar_fields(tokenizer: ChatTokenizer) -> dict[str, v1.FieldCapability]:
 
 
 def _effort(info: ModelInfo, template: ChatTemplate) -> v1.FieldCapability:
-    """Returns the levels of `reasoning_effort` that the validator accepts, or its reason for none."""
+    """Returns the levels of `reasoning_effort` that the validator accepts, or the reason why it accepts none."""
     levels, reason = [], ""
     for name, _ in v1.ReasoningEffort.items():
         request = v1.ChatCompletionRequest(model=info.id, reasoning_effort=name)

@@ -1,4 +1,4 @@
-"""The requests of a session that are open, and the generations that they run on its engine."""
+"""The open requests of a session, and their generations on the engine of the session."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Generations:
 
     Attributes:
         observers: informed of every token and of the end of every request.
-        running: receivers by the engine's id of each request that runs.
+        running: the receiver of each running request, by the engine's id of the request.
         failed: set once the engine has stopped by a failure.
         draining: whether new requests are rejected.
     """
@@ -145,7 +145,7 @@ class Generations:
                 self._cancel(numbers)
 
     async def collect(self, requests: Sequence[GenerateRequest], record: Record) -> list[list[TokenEvent]]:
-        """Runs requests with one choice each, and returns the tokens of each. They are not counted as an answer.
+        """Runs requests with one choice each, and returns the tokens of each, which are not counted as an answer.
 
         Raises:
             ChatError: the queue is full, the engine stops or fails, or the request runs out of time.
@@ -165,7 +165,11 @@ class Generations:
                 self._cancel(numbers)
 
     def _submit(self, request: GenerateRequest, receiver: Receiver, numbers: list[int]) -> None:
-        """Submits a request and appends its id to `numbers`."""
+        """Submits a request and appends its id to `numbers`.
+
+        Raises:
+            ChatError: the queue is full, or the engine has stopped.
+        """
         try:
             number = self.engine.submit(request)
         except QueueFull:

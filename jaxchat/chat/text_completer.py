@@ -87,7 +87,7 @@ class TextCompleter:
                 yield answer.usage_part()
 
     async def prepare(self, request: v1.TextCompletionRequest, *, streamed: bool) -> PreparedText:
-        """Validates and interprets a request. Raises `ChatError`."""
+        """Validates and interprets a request. Raises `ChatError` if the request is rejected."""
         self._generations.check_accepting()
         info = self._info
         settings = validate_text(request, vocab_size=info.vocab, model_ids=(info.id,), streamed=streamed)
@@ -104,7 +104,11 @@ class TextCompleter:
         return TextBuilder(record, self._info.fingerprint, prepared, entries)
 
     async def _prompt_entries(self, prepared: PreparedText, record: Record) -> list[Entries]:
-        """Computes the log-probabilities of the prompts' tokens, if they are requested."""
+        """Computes the log-probabilities of the prompts' tokens, if they are requested.
+
+        Raises:
+            ChatError: as for `Generations.collect`.
+        """
         if (top := prepared.logprobs) is None:
             return []
         long = [prompt.ids for prompt in prepared.prompts if len(prompt.ids) > 1]

@@ -78,7 +78,7 @@ class TokenIds:
         return v1.DetokenizeResponse(prompt=await self._run(self._tokenizer.decode, list(request.tokens)))
 
     async def render(self, request: v1.RenderRequest) -> v1.RenderResponse:
-        """Returns the prompts that a completion would use. Raises `ChatError` if it would be rejected."""
+        """Returns the token ids of a completion's prompts. Raises `ChatError` if the completion would be rejected."""
         match request.WhichOneof("request"):
             case "chat":
                 prompts = [await self._chat_prompt(request.chat)]

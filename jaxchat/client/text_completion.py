@@ -13,7 +13,7 @@ from jaxchat.openai_json.enums import FINISH_REASONS
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class TextTokenLogprob(AnswerObject):
-    """A token of a text, with its natural log-probability; None for the first token of a prompt.
+    """A token of a text. `logprob` is its natural log-probability, or None for the first token of a prompt.
 
     `text_offset` says where the token begins in the text, in characters.
     """
@@ -50,8 +50,8 @@ class TextTokenLogprob(AnswerObject):
 class TextLogprobs(AnswerObject):
     """The log-probabilities of a text.
 
-    `entries` has everything. The other fields have the same in four lists, with the names of the API. `top_logprobs`
-    is by text: of tokens with one text, the likeliest counts.
+    `entries` has everything. The other fields have the same in four lists, with the names of the API. `top_logprobs` is
+    by text: of tokens with equal texts, the likeliest counts.
     """
 
     entries: tuple[TextTokenLogprob, ...]
@@ -73,7 +73,9 @@ class TextLogprobs(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class TextChoice(AnswerObject):
-    """A completion of a prompt, or its next part. The choice number i of prompt p has the index p * n + i.
+    """A completion of a prompt, or its next part.
+
+    With `n` choices of each prompt, choice i of prompt p has the index p * n + i, all counted from 0.
 
     `logprobs`, `token_ids` and `prompt_token_ids` are None unless the request asks for them.
     """

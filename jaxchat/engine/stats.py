@@ -11,7 +11,7 @@ BOUNDS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)  # of 
 
 @dataclass(frozen=True)
 class EngineStats:
-    """A snapshot: sequences and KV pages at present, and totals since the start. `+` adds two engines.
+    """A snapshot: sequences and KV pages at present, and totals since the start. `+` adds the counts of two engines.
 
     Attributes:
         waiting: sequences without a slot.
@@ -25,7 +25,7 @@ class EngineStats:
         prefix_queries: prompt tokens that were looked up in the prefix cache.
         prefix_hits: prompt tokens that the prefix cache had.
         tokens: tokens of all prefill and decode steps.
-        step_tokens: number of these steps by the smallest bound that their tokens do not exceed.
+        step_tokens: number of prefill and decode steps, by the smallest bound that the tokens of a step do not exceed.
     """
 
     waiting: int
@@ -64,5 +64,5 @@ class StepTokens:
 
     @property
     def counts(self) -> dict[float, int]:
-        """The number of steps by the smallest bound that their tokens do not exceed; infinity is the last bound."""
+        """The number of steps by bound, the smallest that a step's tokens do not exceed. The last bound is infinity."""
         return dict(zip((*BOUNDS, inf), self._counts, strict=True))

@@ -31,8 +31,8 @@ class TensorParallel:
         """Returns the settings for weights that are split over `mesh`.
 
         On CPUs, `reduce_dtype` is always f32, because bf16 is not fast there and fewer bytes gain nothing. On CPUs,
-        `long_blocks` is false. The bits of a CPU's products depend on the row count, and equal prompts must get equal
-        bits in prefill steps of every size.
+        `long_blocks` is false. The bits of a CPU's products depend on the row count. Equal prompts must get equal bits
+        in prefill steps of every size.
 
         Args:
             mesh: the devices.

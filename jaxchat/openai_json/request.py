@@ -55,10 +55,10 @@ def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -
         allow_unknown: whether to ignore unknown keys and later fields of the API, such as `verbosity`.
 
     Raises:
-        ChatError: a value has the wrong type or is not one of those accepted, a key is rejected, or `stream_options` is
-            given without `stream`. The status is 400 and `param` is the dotted path of the field. Inside
-            `response_format`, `stream_options`, `tool_choice` and `function_call`, `param` is only that name, and the
-            message has the path.
+        ChatError: a value has the wrong type or is not accepted, a key is rejected, or `stream_options` is given
+            without `stream`. The status is 400 and `param` is the dotted path of the field. Inside `response_format`,
+            `stream_options`, `tool_choice` and `function_call`, `param` is only that name, and the message has the
+            path.
     """
     body = dict(readers.mapping(body, "body"))
     stream = body.pop("stream", None)

@@ -42,8 +42,8 @@ def tokenize_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) 
     """Reads a request for the token ids of a text, `prompt`, or of a conversation, `messages`.
 
     Raises:
-        ChatError: a value has the wrong type, a key is rejected, or both or neither of the two are given. Also for a
-            key of a conversation beside `prompt`.
+        ChatError: a value has the wrong type, a key is rejected, both or neither of `prompt` and `messages` are given,
+            or a key of a conversation stands beside `prompt`.
     """
     request = v1.TokenizeRequest()
     given = {key for key, value in readers.mapping(body, "body").items() if value is not None}
@@ -165,7 +165,7 @@ def _put_tokens(request: Any, key: str, value: Any, path: str, allow_unknown: bo
 
 
 def _of_conversation(put: Put) -> Put:
-    """Returns a `Put` for a field of the conversation, whose keys are those of the request itself."""
+    """Returns a `Put` for a key of the request that becomes a field of its conversation."""
 
     def inside(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         message.conversation.SetInParent()

@@ -113,7 +113,7 @@ def _has_output(message: v1.ChatMessage) -> bool:
 
 
 def _append_content(message: v1.ChatMessage, other: v1.ChatMessage) -> None:
-    """Appends the text of a message to the assistant's message before it, which may have none."""
+    """Appends the text of `other` to the assistant's message before it, `message`, which may have no text."""
     kinds = {each.WhichOneof("content_kind") for each in (message, other)}
     if None in kinds:
         message.MergeFrom(other)

@@ -21,7 +21,7 @@ ECHOED: Json = {
     "top_p": 1.0,
     "user": None,
 }
-"""Settings that a request may have, with the values of a request that does not have them."""
+"""Settings that a request may have, with their defaults."""
 FIXED: Json = {
     "access_programs": None,
     "background": False,

@@ -16,7 +16,7 @@ FIELDS = {
     "response_format": "text.format",
     "response_format.json_schema": "text.format",
 }
-"""Names of chat fields, with those of the Responses fields that they come from. Other fields have the same name."""
+"""The Responses field that each of these chat fields comes from. All other fields have one name in both APIs."""
 _IN_MESSAGES = {"response_format": "text.format", "max_completion_tokens": "max_output_tokens"}
 _WORDS = re.compile("|".join(_IN_MESSAGES))
 
@@ -26,10 +26,10 @@ class MessageOrigin:
     """The paths of the items from which a chat message was made.
 
     Attributes:
-        path: the first of them.
-        content: the field with the text; "" if no item has any.
-        reasoning: the one with the thoughts; "" if no item has any.
-        calls: one for each call.
+        path: path of the first item.
+        content: path of the field with the text; "" if no item has any.
+        reasoning: path of the item with the thoughts; "" if no item has any.
+        calls: path of the item of each call.
     """
 
     path: str
@@ -67,7 +67,7 @@ class FieldNames:
     Attributes:
         messages: the origin of each chat message.
         tools: the path of each chat tool.
-        user: the field that became `user`.
+        user: the Responses field that became the chat field `user`.
     """
 
     messages: Sequence[MessageOrigin]

@@ -28,7 +28,7 @@ class Functions:
 
     Attributes:
         tools: the chat tools.
-        paths: the path of each in the request.
+        paths: path of each chat tool in the request.
         namespaces: namespace and name of each function that is in a namespace, by the name that the model sees.
         echo: the tools as the response repeats them.
     """
@@ -48,7 +48,11 @@ class Functions:
             self._read_tool(tool, f"{path}.{index}", allow_unknown)
 
     def choose(self, value: Any, path: str, allow_unknown: bool) -> v1.ToolChoice:
-        """Reads a tool choice. Keeps only the tools that it allows. Raises `ChatError` 400 on `path`."""
+        """Reads a tool choice, and drops the tools that it does not allow.
+
+        Raises:
+            ChatError: 400 on `path` or on a field under it.
+        """
         choice = v1.ToolChoice()
         if isinstance(value, str):
             choice.mode = readers.word(enums.TOOL_CHOICES)(value, path)
@@ -99,7 +103,10 @@ class Functions:
         return {"type": "namespace", "name": group.name, "description": group.description, "tools": echoed}
 
     def _rename(self, group: Values, *, first: bool) -> None:
-        """Gives the last function the name that the model sees. The first has the description of the namespace too."""
+        """Gives the last of the tools, a function of `group`, the name that the model sees.
+
+        If it is the first of the group, its description begins with that of the group.
+        """
         function = self.tools[-1].function
         if function.name:
             self.namespaces[chat_name(group.name, function.name)] = group.name, function.name
@@ -108,7 +115,11 @@ class Functions:
             function.description = "\n\n".join(filter(None, (group.description, function.description)))
 
     def _chosen(self, value: Any, path: str, allow_unknown: bool) -> str:
-        """Returns the name that the model sees of the function that a choice names."""
+        """Returns the name of a chosen function, as the model sees it.
+
+        Raises:
+            ChatError: 400 on `path` or on a field under it.
+        """
         chosen = Values()
         puts.fill(chosen, value, path, CHOSEN, frozenset(), allow_unknown)
         if value.get("type") != "function":

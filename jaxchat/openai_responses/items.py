@@ -97,7 +97,7 @@ def _put_function(reader: readers.Reader[Any]) -> Put:
 
 
 def _put_as(field: str) -> Put:
-    """Returns a `Put` for a string that has another name in the chat message."""
+    """Returns a `Put` for a string that the chat message has as `field`."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         setattr(message, field, readers.string(value, path))

@@ -84,7 +84,10 @@ def responses_request_from_json(body: Mapping[str, Any], *, allow_unknown: bool 
 
 
 def _check_logprobs(draft: Draft, body: Mapping[str, Any]) -> None:
-    """Asks for log-probabilities if `include` names them. Otherwise rejects the fields that describe them."""
+    """Asks for log-probabilities if `include` names them.
+
+    Otherwise, raises `ChatError` 400 if a field that describes them is neither absent nor 0 or false.
+    """
     if settings.LOGPROBS in draft.include:
         draft.request.logprobs = True
         return
@@ -96,14 +99,18 @@ def _check_logprobs(draft: Draft, body: Mapping[str, Any]) -> None:
 
 
 def _check_rules(draft: Draft) -> None:
-    """Checks rules that the validator would explain with the names of the chat request."""
+    """Checks rules that the validator would explain with the names of the chat request. Raises `ChatError` 400."""
     plain = draft.request.response_format.type in (v1.RESPONSE_FORMAT_TYPE_UNSPECIFIED, v1.RESPONSE_FORMAT_TYPE_TEXT)
     if draft.request.HasField("structured_outputs") and not plain:
         raise invalid("structured_outputs", "only allowed when text.format is absent or of type 'text'.")
 
 
 def _set_tools(draft: Draft, allow_unknown: bool) -> None:
-    """Sets tools and their choice. Without tools, drops settings that then hold anyway."""
+    """Sets the tools and the tool choice. Without tools, drops `parallel_tool_calls` and the choice `auto`.
+
+    Raises:
+        ChatError: 400 on the tool choice.
+    """
     request, functions = draft.request, draft.functions
     if draft.tool_choice is not None:
         request.tool_choice.CopyFrom(functions.choose(draft.tool_choice, "tool_choice", allow_unknown))

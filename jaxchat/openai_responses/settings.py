@@ -18,7 +18,8 @@ def read_include(value: Any, path: str, allow_unknown: bool) -> frozenset[str]:
     """Returns the names of the additional output that is asked for.
 
     Raises:
-        ChatError: 400 on the name of output that this server does not have, unless unknown keys are allowed.
+        ChatError: 400 if the value has the wrong type. 400 also on the name of output that this server does not have,
+            unless unknown keys are allowed.
     """
     names = set()
     for index, item in enumerate(readers.array(value, path)):
@@ -32,7 +33,11 @@ def read_include(value: Any, path: str, allow_unknown: bool) -> frozenset[str]:
 
 
 def check_metadata(draft: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    """Checks metadata, which the response repeats. Raises `ChatError` 400 for a type, a length or a number of pairs."""
+    """Checks metadata, which the response repeats.
+
+    Raises:
+        ChatError: 400 for a wrong type, for too many pairs, or for a key or a value that is too long.
+    """
     pairs = readers.mapping(value, path)
     if len(pairs) > MAX_PAIRS:
         raise invalid(path, f"at most {MAX_PAIRS} pairs are allowed, got {len(pairs)}.")
@@ -44,23 +49,30 @@ def check_metadata(draft: Any, key: str, value: Any, path: str, allow_unknown: b
 
 
 def check_max_tool_calls(draft: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    """Checks the limit of calls of hosted tools. There are none, so the limit always holds."""
+    """Checks the limit of calls of hosted tools. Such tools do not exist here, so every limit holds.
+
+    Raises:
+        ChatError: 400 unless the limit is an integer of at least 1.
+    """
     if readers.integer(32, least=1)(value, path) < 1:
         raise invalid(path, f"must be at least 1, got {safe_repr(value)}.")
 
 
 def check_stream_options(draft: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    """Checks the options of a stream, none of which changes it."""
+    """Checks the options of a stream. No option changes the stream. Raises `ChatError` 400."""
     puts.fill(v1.StreamOptions(), value, path, STREAM_OPTIONS, frozenset(), allow_unknown)
 
 
 def put_text(request: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    """Puts the format of the text."""
+    """Puts the format of the text. Raises `ChatError` 400."""
     puts.fill(request, value, path, TEXT, frozenset(), allow_unknown)
 
 
 def put_reasoning(request: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    """Puts the effort. Summaries are not written: with `auto`, the response has the thoughts themselves."""
+    """Puts the effort. Raises `ChatError` 400.
+
+    No summary is written, even if `summary` is `auto`: the response has the thoughts themselves.
+    """
     puts.fill(request, value, path, REASONING, frozenset(), allow_unknown)
 
 

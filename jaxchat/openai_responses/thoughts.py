@@ -23,7 +23,7 @@ def sealed(thoughts: str) -> str:
 
 
 def opened(text: str, path: str) -> str:
-    """Returns the thoughts in an `encrypted_content`. Raises `ChatError` 400 if this server did not write it."""
+    """Returns the thoughts in an `encrypted_content`. Raises `ChatError` 400 unless `sealed` may have written it."""
     try:
         if not text.startswith(_PREFIX):
             raise ValueError
@@ -42,7 +42,11 @@ class Reasoning:
     summary: str | None = None
 
     def thoughts(self, path: str) -> str:
-        """Returns the thoughts. Raises `ChatError` 400 if the item has none but a summary, or two that differ."""
+        """Returns the thoughts; "" if the item is empty.
+
+        Raises:
+            ChatError: 400 if the item has only a summary, or if `content` and `encrypted` differ.
+        """
         if self.content is None and self.encrypted is None and self.summary:
             reason = "A summary is not what the model thought. Send the thoughts, or leave out the item."
             raise missing(f"{path}.content", reason)

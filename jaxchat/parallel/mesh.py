@@ -59,7 +59,7 @@ class Placement:
 
     @staticmethod
     def create(config: MeshConfig, model: ModelConfig, devices: Sequence[jax.Device] = ()) -> Placement:
-        """Returns a placement over the first of `devices`, by default those of all processes.
+        """Returns a placement over the first `config.tensor` of `devices`, which are by default those of all processes.
 
         Raises:
             ValueError: there are too few devices, or the model cannot be split (see `check_divides`). Or there are

@@ -1,8 +1,8 @@
 """Determines which programs and rows compute the same bits, by trying them on the real weights before serving.
 
 Programs of different row counts may reduce in different orders. Programs that agree form a class. As neighbours come
-and go, a sequence may change programs within a class from one token to the next, and its bits stay the same. Likewise,
-a prompt may be cut into steps of any sizes that agree.
+and go, a sequence may change programs from one token to the next. Within a class, its bits stay the same. Likewise, a
+prompt may be cut into steps of any sizes that agree.
 """
 
 from __future__ import annotations

@@ -108,8 +108,7 @@ class SlotState:
     def take(self, rows: Array, drafts: Drafts) -> SlotState:
         """Returns a state for each row of a decode step. `prompt` and `counts` of `sampling` keep all S slots.
 
-        A row with the draft d_i has that token, at the position of its slot plus i, and the sampling step of its slot
-        plus i.
+        A row with the draft d_i has d_i as its token. Its position and its sampling step are those of its slot, plus i.
 
         Args:
             rows: i32 `[R]`, the slot of each row; entries of S or more give meaningless values.

@@ -80,7 +80,7 @@ class PanelPacking:
 class Int8Packing:
     """The packing into int8.
 
-    `targets` are the custom calls by dtype, from `native_matmuls`. If it is empty, XLA multiplies.
+    `targets` are the custom calls by dtype, from `native_matmuls`. If there are none, XLA multiplies.
     """
 
     targets: dict[str, str]

@@ -31,8 +31,8 @@ def add_bias(mu: Array, state: SamplingState) -> Array:
 def apply_penalties(mu: Array, state: SamplingState) -> Array:
     """Applies the repetition penalty, then frequency and presence penalties, in vLLM's order.
 
-    The repetition penalty divides a positive logit and multiplies others, for each token of the prompt or the answer
-    (arXiv 1909.05858, `RepetitionPenaltyLogitsProcessor` of transformers). For its result x, the logit of each
+    The repetition penalty concerns each token of the prompt or the answer. It divides a positive logit and multiplies
+    others (arXiv 1909.05858, `RepetitionPenaltyLogitsProcessor` of transformers). For its result x, the logit of each
     token j is then `x[j] - count[j] * frequency_penalty - (count[j] > 0) * presence_penalty`. `count[j]` is how often
     the answer has token j so far. The prompt does not count.
     """

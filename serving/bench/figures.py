@@ -29,13 +29,13 @@ class Spread:
 
 @dataclass(frozen=True)
 class Generator:
-    """How well the generator kept up.
+    """How well the load generator, this process, kept up.
 
     Attributes:
         late: by how many seconds requests were sent too late.
         delay: by how many seconds arrivals were noted too late.
         busy: fraction of one processor that it used.
-        bottleneck: whether these are so large that the figures describe the generator too.
+        bottleneck: whether `late`, `delay` or `busy` is so large that the figures describe the generator too.
     """
 
     late: Spread
@@ -51,16 +51,16 @@ class LoadFigures:
     Attributes:
         kind: "rate" or "concurrency".
         load: requests a second, or requests open at a time.
-        requests: answers that are complete.
+        requests: number of complete answers.
         errors: numbers of failed requests by error.
-        seconds: from the first arrival to the end of the last answer.
+        seconds: from the due time of the first request to the end of the last answer.
         request_rate: answers a second.
         prompt_tokens: mean tokens of a prompt.
         output_tokens: mean tokens of an answer.
         output_rate: output tokens a second.
         first_token: from a request's due time to the first event with output.
-        per_token: of each answer, mean time of a token after the first.
-        inter_token: between two events with output.
+        per_token: mean time of a token after the first, of each answer.
+        inter_token: from an event with output to the next one of the same answer.
         whole: from a request's due time to the end of its answer.
         generator: how well the generator kept up.
     """
@@ -84,7 +84,7 @@ class LoadFigures:
 def load_figures(
     kind: Literal["rate", "concurrency"], load: float, timings: Sequence[Timing], watch: GeneratorWatch
 ) -> LoadFigures:
-    """Returns the figures of the requests of a load, of which those of the warm-up are not part."""
+    """Returns the figures of a load. `timings` has its requests without those of the warm-up."""
     complete = [timing for timing in timings if not timing.error]
     seconds = max(timing.end for timing in timings) - min(timing.scheduled for timing in timings)
     output = sum(timing.output_tokens for timing in complete)

@@ -17,7 +17,7 @@ _BEAT = 0.01  # seconds between two looks at the loop
 
 
 async def open_loop(send: Send, bodies: Sequence[Body], rate: float, rng: Random) -> list[Timing]:
-    """Sends requests at random moments, independent of answers, and returns their times in the order of arrival.
+    """Sends requests at random moments, independent of answers. Returns their times in the order of sending.
 
     The moments are those of a Poisson process of which the number of arrivals is known.
 
@@ -54,7 +54,8 @@ class GeneratorWatch:
     """The load of this process while it sent requests.
 
     Attributes:
-        delays: seconds by which the loop was late, at moments 10 ms apart. Arrivals are noted that much too late.
+        delays: seconds by which the loop was late, at moments 10 ms apart. A token that arrives then is noted that much
+            too late.
         busy: fraction of one processor that it used.
     """
 

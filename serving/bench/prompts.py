@@ -25,7 +25,7 @@ WORDS = _WORDS.split()
 
 @dataclass(frozen=True)
 class PromptLength:
-    """How long prompts of random words are: tokens of a prompt without words, and of a word."""
+    """The length of prompts of random words: the tokens of a prompt without words, and those of one word."""
 
     fixed: float
     word: float
@@ -36,7 +36,7 @@ class PromptLength:
 
 
 def measured_length(short: tuple[int, int], long: tuple[int, int]) -> PromptLength:
-    """Returns the length of prompts from two that a server counted, each as (words, tokens)."""
+    """Derives the length of prompts from two whose tokens a server counted, each given as (words, tokens)."""
     word = max((long[1] - short[1]) / (long[0] - short[0]), 0.1)
     return PromptLength(short[1] - word * short[0], word)
 
@@ -99,7 +99,13 @@ def _read(path: Path, config: BenchConfig) -> Sequence[Body]:
 
 
 def _row(config: BenchConfig, line: str, place: str) -> Body:
-    """Returns the prompt of a line, and the fields of a batch's body, for the endpoint."""
+    """Returns the fields that a line of the dataset gives to a body for the endpoint: the prompt and settings.
+
+    A line of a batch gives those of its body.
+
+    Raises:
+        ValueError: the line is not JSON, or has no prompt for the endpoint.
+    """
     try:
         value = parse_json(line)
     except ValueError as error:

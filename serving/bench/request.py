@@ -25,8 +25,8 @@ class Timing:
         sent: when it was sent.
         arrivals: when each event with output came.
         end: when the answer was complete, or failed.
-        prompt_tokens: as the server counts.
-        output_tokens: as the server counts.
+        prompt_tokens: tokens of the prompt, as the server counts.
+        output_tokens: tokens of the answer, as the server counts.
         error: why it failed; "" for a complete answer.
     """
 
@@ -40,13 +40,13 @@ class Timing:
 
 
 class StreamError(Exception):
-    """The error of an answer that is refused, fails midway or ends early."""
+    """The error of a request that the server refuses, or whose answer fails midway or ends early."""
 
 
 async def send(
     session: aiohttp.ClientSession, url: str, body: dict[str, Any], scheduled: float | None = None
 ) -> Timing:
-    """Sends a request whose answer is streamed, and returns its times. Failures are in `error`.
+    """Sends a request whose answer is streamed, and returns its times. If it fails, their `error` says why.
 
     Args:
         session: connections to the server.

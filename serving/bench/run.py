@@ -38,7 +38,7 @@ class Bench:
         """Yields the figures of each load once it is measured.
 
         Raises:
-            ChatError: the server refuses the first request. The message has its words.
+            ChatError: the server lists no model, refuses a prompt of random words, or does not count its tokens.
             OSError, ValueError: the dataset is unusable, or the server cannot be reached.
         """
         self.model = self.model or await self._first_model()
@@ -75,7 +75,11 @@ class Bench:
             raise ChatError(f"{self._base}/v1/models does not list a model; name one by --model") from None
 
     async def _prompt_length(self) -> PromptLength | None:
-        """Measures how many tokens words have, by two requests; None for a dataset, which needs no words."""
+        """Measures how many tokens words have, by two requests. Returns None for a dataset, which needs no words.
+
+        Raises:
+            ChatError: the server refuses a request, or does not count the tokens of its prompt.
+        """
         if self._config.dataset:
             return None
         config, rng = replace(self._config, output_tokens=1), Random(f"{self._config.seed} length")

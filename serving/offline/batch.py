@@ -22,7 +22,7 @@ _DELAY, _LONGEST_DELAY = 0.25, 10.0  # seconds before a request is sent again
 
 
 class BatchProgress(Protocol):
-    """A function that is told how far a batch is: requests that are done, and output tokens of this run."""
+    """A function that is told how far a batch is: requests done, requests in all, and output tokens of this run."""
 
     def __call__(self, done: int, total: int, tokens: int) -> None: ...
 
@@ -33,9 +33,9 @@ class BatchSummary:
 
     Attributes:
         total: requests of the batch.
-        earlier: those that were done before this run.
-        answered: those that this run answered.
-        refused: those that this run could not answer; their output lines have errors.
+        earlier: requests that were done before this run.
+        answered: requests that this run answered.
+        refused: requests that this run could not answer; their output lines have errors.
         tokens: output tokens of this run.
         seconds: duration of this run, without the loading of a model.
     """
@@ -128,7 +128,11 @@ class _Run:
             self._progress(self._state.done, self._summary.total, self._summary.tokens)
 
     async def _answer(self, line: BatchLine) -> bytes:
-        """Returns the output line of a request, which is sent again while the target cannot take it."""
+        """Returns the output line of a request. Sends the request again while the target cannot take it.
+
+        Raises:
+            Interrupted: the target fails, answers no more, or serves another model than before.
+        """
         delay = _DELAY
         while True:
             reply = await self._try(line)
@@ -165,7 +169,7 @@ class _Run:
 
 
 def _passing(reply: Reply) -> bool:
-    """Returns whether a response tells of the server's state and not of the request, so that a later one may differ."""
+    """Returns whether a response is due to the server's state and not to the request: a later response may differ."""
     if reply.status == 500:
         return reply.headers.get("x-should-retry") != "false"
     return reply.status in (401, 403, 408, 409, 425, 429) or reply.status > 500

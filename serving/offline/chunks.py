@@ -14,7 +14,7 @@ def read_events(text: str) -> list[Json]:
     """Returns the chunks in the text of server-sent events, as `curl` prints it.
 
     Raises:
-        ValueError: the stream ended with an error, or before `[DONE]`.
+        ValueError: a chunk is not JSON, or the stream ended with an error or before `[DONE]`.
     """
     chunks: list[Json] = []
     for line in text.splitlines():
@@ -30,7 +30,7 @@ def read_events(text: str) -> list[Json]:
 
 
 def join_chunks(chunks: Iterable[Mapping[str, Any]]) -> Json:
-    """Returns the whole answer of a streamed one, of chats or of completions.
+    """Returns the whole answer whose chunks these are: a chat completion or a text completion.
 
     Raises:
         AttributeError, KeyError, TypeError: a chunk has another form.

@@ -41,7 +41,7 @@ def refused_line(line: BatchLine) -> bytes:
 
 
 def request_id(line: BatchLine) -> str:
-    """Returns the id under which the request of a line is sent, and which its output line shows."""
+    """Returns the id of a line's request. The request is sent under this id, and the output line shows it."""
     return _id("req_", line.digest)
 
 

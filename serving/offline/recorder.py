@@ -13,9 +13,9 @@ from jaxchat.client import ChatCompletionChunk, Client
 
 @contextmanager
 def recorded(client: Client, request: dict[str, Any], path: Path) -> Iterator[Iterator[ChatCompletionChunk]]:
-    """Sends a request, yields the chunks of its answer, and appends a record once the reader has taken them all.
+    """Sends a request, and yields an iterator over the chunks of its answer. Appends a record after the last chunk.
 
-    An answer that its reader stops is not recorded.
+    An answer is not recorded if its reader stops before the end.
 
     Args:
         client: answers the request.

@@ -36,7 +36,7 @@ def read_records(path: Path, answers: Path | None = None) -> list[Record]:
     """Reads records from a JSON file, with one record or a list, or from one with a record on each line.
 
     A record is an object with `request` and `response`. The response is an answer, a list of the chunks of a streamed
-    answer, or the text of its events. `seed` is the seed of a request that names none.
+    answer, or the text of its events. A record may also have `seed`, the seed of a request that names none.
 
     Args:
         path: the file with records; with `answers`, the input of a batch.
@@ -53,7 +53,11 @@ def read_records(path: Path, answers: Path | None = None) -> list[Record]:
 
 
 def _values(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yields the values of a file that is one JSON text, or has one on each line, with their places."""
+    """Yields the values of a file that is one JSON text, or has one on each line, each after its place.
+
+    Raises:
+        ValueError: a line is not JSON, or the file is empty.
+    """
     text = path.read_text("utf-8-sig")
     try:
         value = json.loads(text)
@@ -105,7 +109,7 @@ def _is_batch(value: Any) -> bool:
 
 
 def _whole(name: str, response: Any) -> Json:
-    """Returns an answer, whose parts are joined if it was streamed."""
+    """Returns the whole answer in a response, which may have been streamed. Raises ValueError if it has none."""
     try:
         chunks = read_events(response) if isinstance(response, str) else response
         answer = join_chunks(chunks) if isinstance(chunks, list) else chunks
@@ -117,7 +121,11 @@ def _whole(name: str, response: Any) -> Json:
 
 
 def _batch(path: Path, answers: Path) -> Iterator[Record]:
-    """Yields the answered requests of a batch, with the seeds that `jaxchat batch` gave them."""
+    """Yields the answered requests of a batch, with the seeds that `jaxchat batch` gave them.
+
+    Raises:
+        ValueError: `answers` is not the output of a batch, or an answer is not whole.
+    """
     outputs = dict(_outputs(answers))
     with path.open("rb") as file:
         for number, text in enumerate(file, 1):
@@ -128,7 +136,11 @@ def _batch(path: Path, answers: Path) -> Iterator[Record]:
 
 
 def _outputs(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yields the answers in the output of a batch by `custom_id`."""
+    """Yields the `custom_id` and the answer of each line in the output of a batch, but of no refused line.
+
+    Raises:
+        ValueError: the file is not the output of a batch.
+    """
     for name, value in _lines(path, path.read_text("utf-8")):
         response = value.get("response") if isinstance(value, dict) else None
         if not isinstance(response, dict) or "status_code" not in response:

@@ -24,7 +24,7 @@ async def served_model(target: Target) -> ServedModel:
     """Returns the first model of a target. Lets it generate one token, because only answers have the fingerprint.
 
     Raises:
-        ChatError: the target refuses.
+        ChatError: the target refuses, or lists no model.
         EngineFailed, Unreachable: the target does not answer.
     """
     models = json_of(await target.send("GET", "/v1/models"))
@@ -39,7 +39,11 @@ async def served_model(target: Target) -> ServedModel:
 
 
 def json_of(reply: Reply) -> dict[str, Any]:
-    """Returns the JSON object of a response. Raises `ChatError`, with the server's words, if the status is not 200."""
+    """Returns the JSON object of a response.
+
+    Raises:
+        ChatError: the status is not 200, or the body is not a JSON object. The message has the server's words.
+    """
     try:
         value = json.loads(reply.body)
     except ValueError:

@@ -19,7 +19,7 @@ Header = dict[str, Any]
 
 
 class BatchState:
-    """The lines of a batch that are done. Each is on disk, as far as the operating system goes, before the next begins.
+    """The lines of a batch that are done. Each line has reached the operating system before the next begins.
 
     Attributes:
         done: number of lines that are done.
@@ -71,7 +71,7 @@ class BatchState:
         self._file.flush()
 
     def finish(self) -> None:
-        """Writes the output in the order of the requests, at once under its name, and shortens the state."""
+        """Writes the output in the order of the requests, and shortens the state. The output file appears complete."""
         digest, partial = hashlib.sha256(), self._output.with_name(self._output.name + ".partial")
         with partial.open("wb") as file:
             for index in sorted(self._places):
@@ -133,7 +133,11 @@ def state_path(output: Path) -> Path:
 
 
 def begun_header(output: Path) -> Header:
-    """Returns the header of an output file's state; an empty one if there is none."""
+    """Returns the header of an output file's state; an empty one without a state or a complete header.
+
+    Raises:
+        ValueError: the file in its place is not the state of a batch.
+    """
     try:
         with state_path(output).open("rb") as file:
             return _first_line(file) or {}
@@ -142,7 +146,7 @@ def begun_header(output: Path) -> Header:
 
 
 def _first_line(file: IO[bytes]) -> Header | None:
-    """Returns the header, or None if the file ends before the header does. Raises ValueError for another file."""
+    """Returns the header, or None if the file ends before the header does. Raises ValueError for another line."""
     file.seek(0)
     if not (line := file.readline()).endswith(b"\n"):
         return None
@@ -161,7 +165,11 @@ def _sync(file: IO[bytes]) -> None:
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
-    """Locks the file until it is closed or the process ends. Does nothing where the system has no such locks."""
+    """Locks the file until it is closed or the process ends. Does nothing where the system has no such locks.
+
+    Raises:
+        ValueError: another process has locked the file.
+    """
     try:
         import fcntl
     except ImportError:

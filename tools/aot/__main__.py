@@ -123,7 +123,9 @@ def unexpected(case: Case, results: list[Result]) -> list[str]:
 
 
 def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
-    """Replaces the table between the marks in a document. Cases without a result keep their old rows.
+    """Replaces the table between the marks in a document, and the list of bounds that are known to fail after it.
+
+    Cases without a result keep their old rows.
 
     Args:
         results: the new results.

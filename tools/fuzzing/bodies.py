@@ -134,7 +134,10 @@ def mutate(rng: random.Random, root: dict[str, Any]) -> None:
 
 
 def tame(request: dict[str, Any]) -> dict[str, Any]:
-    """Limits tokens and choices in place, so that accepted requests are cheap. Keeps values that the server rejects."""
+    """Limits tokens and choices in place, so that accepted requests are cheap. Returns `request`.
+
+    Keeps values that the server rejects.
+    """
     n = request.get("n")
     if type(n) is int and MAX_CHOICES < n <= 128:
         request["n"] = MAX_CHOICES

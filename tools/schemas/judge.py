@@ -36,7 +36,7 @@ SAMPLES = 4  # values and walks for each schema
 
 
 class Judge:
-    """A judge of the grammars to which schemas are compiled for the bundled tokenizer. Asks `jsonschema`."""
+    """A comparison of grammars with `jsonschema`. Schemas are compiled to grammars for the bundled tokenizer."""
 
     def __init__(self) -> None:
         self._tokenizer: ChatTokenizer = load_tokenizer(find("bundled"))

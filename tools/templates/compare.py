@@ -155,7 +155,7 @@ def _loses_refused_part(plain: Form, prompt: Prompt, reference: Prompt) -> bool:
 
 
 def _shown(form: Form, text: str) -> Counter[str]:
-    """Counts the texts of a conversation that a prompt has. None counts more often than the conversation has it."""
+    """Counts the texts of a conversation that a prompt has, each at most as often as the conversation has it."""
     texts = _all_texts(form)
     return Counter({each: min(count, text.count(each)) for each, count in texts.items() if each in text})
 

@@ -55,7 +55,7 @@ def rules_between(plain: Form, adapted: Form) -> list[str]:
 def _restored(before: Json, after: Json, key: str) -> Json:
     """Returns the message `after` with the value that `key` has in `before`.
 
-    For `tool_call_id`, also restores the ids of calls.
+    For `tool_call_id`, also restores the ids of calls. For `content`, returns a message without calls unchanged.
     """
     if key == "content" and not after.get("tool_calls"):
         return after

@@ -54,8 +54,8 @@ def subjects(directory: Path) -> list[Subject]:
     """Loads a tokenizer with its own chat template, if it has one, and again with the template `PLAIN`.
 
     Raises:
-        Exception: `transformers`, which reads the tokenizer first, raises it. ModelError: jaxchat cannot read the
-            tokenizer.
+        Exception: `transformers`, which reads the tokenizer first, raises it.
+        ModelError: jaxchat cannot read the tokenizer.
     """
     theirs = PreTrainedTokenizerFast.from_pretrained(directory)
     made = []

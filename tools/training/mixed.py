@@ -1,6 +1,6 @@
 """A matrix product for training. Its forward and backward passes take bf16 inputs and accumulate in f32.
 
-The gradient of the decoder's own `matmul` has products with an f32 operand, which do not use the bf16 matrix units of a
+The gradient of the decoder's own `matmul` has products with an f32 operand. These do not use the bf16 matrix units of a
 CPU.
 """
 

@@ -1,8 +1,8 @@
-"""The grammar of one given text. It makes the engine compute the log-probabilities of tokens that are known before.
+"""A grammar that allows one given text only, so that the engine computes the log-probabilities of the text's tokens.
 
-A prompt's log-probabilities need no program for themselves: its first token is the prompt, and the grammar allows only
-the others. A sampler that may take one token only reports that token's log-probability among all tokens. As the
-tokens are known, they are drafts too, so one decode step computes up to 16 of them.
+So no separate program computes the log-probabilities of a prompt. The first token is the prompt of a request, and the
+grammar allows only the tokens after it, one at each place. The sampler takes the allowed token and reports its
+log-probability among all tokens. As the tokens are known, they are drafts too: one decode step computes up to 16.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ForcedToken:
 
 
 def scoring_request(prompt: np.ndarray) -> GenerateRequest:
-    """Returns a request whose tokens are those of a prompt after its first one, with their log-probabilities.
+    """Returns a request that generates the tokens of a prompt after the first one, with their log-probabilities.
 
     The log-probabilities are those of the model's logits. Nothing of the request affects other requests.
 

@@ -96,7 +96,10 @@ def plain_error(library_error: str) -> str:
 
 
 def _location(library_error: str, pointers: dict[str, list[str]]) -> str:
-    """Returns the keywords that may have caused an error of the library, with their pointers."""
+    """Returns the keywords that may have caused an error of the library, with their pointers.
+
+    If none is known, returns "#", the root.
+    """
     for part, keywords in _KEYWORDS_BY_ERROR.items():
         locations = [(pointer, keyword) for keyword in keywords for pointer in pointers.get(keyword, [])]
         if part in library_error and locations:

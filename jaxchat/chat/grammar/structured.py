@@ -80,8 +80,8 @@ def _regex(pattern: str) -> str:
 def _lark(grammar: str, param: str) -> LarkSource:
     """Returns the source of a Lark grammar.
 
-        Rejects control tokens, because some would end the answer within a rule. Rejects schemas in the grammar, because
-        the library would not follow them exactly. Rejects temperatures of rules, because they would have no effect.
+    Rejects control tokens, because some would end the answer within a rule. Rejects schemas in the grammar, because the
+    library would not follow them exactly. Rejects temperatures of rules, because they would have no effect.
 
     Raises:
         ChatError: 400 on `param` for such a grammar.

@@ -14,9 +14,9 @@ from jaxchat.chat.prompt.template_traits import CallForm, EmptyContent, Template
 def probe_calls(render: Render, traits: TemplateTraits) -> TemplateTraits:
     """Returns `traits` with the traits of calls and results filled in.
 
-    Tries the forms in which a message with calls can be given to the template, and chooses the first in which the
-    template prints the calls. Prefers forms without the word "None" in the prompt. If the template prints calls in no
-    form, sets `calls` only: to False if it leaves calls out, and to True if it refuses them.
+    A message with calls can be given to the template in several forms. Chooses the first form in which the template
+    prints the calls. Prefers forms without the word "None" in the prompt. If the template prints calls in no form, sets
+    `calls` only: to False if it leaves calls out, and to True if it refuses them.
 
     Args:
         render: `render(traits, messages, tools)` adapts messages and tools to `traits` and renders them. May raise any

@@ -1,7 +1,7 @@
 """Finds the added tokens with which a chat template opens and closes turns.
 
 A tokenizer may mark such a token as not special, as that of DeepSeek V3 does. Other added tokens that a template
-writes, such as `<think>` and `<tool_call>`, are text that the model has learned, and users may write them too.
+writes, such as `<think>` and `<tool_call>`, are text that the model has learned. Users may write them too.
 """
 
 from __future__ import annotations

@@ -166,7 +166,10 @@ def _prompt(
 
 
 def _max_tokens(request: v1.TextCompletionRequest, prompt: int, context: int) -> int:
-    """Returns the limit of the completion of a prompt of `prompt` tokens. Raises `ChatError` if it does not fit."""
+    """Returns the maximum length of the completion of a prompt of `prompt` tokens, in tokens.
+
+    Raises `ChatError` 400 if the prompt and its completion do not fit the context.
+    """
     limit = request.max_tokens if request.HasField("max_tokens") else None
     least = max(request.min_tokens, 1) if limit is None else limit
     if prompt + least > context:

@@ -54,8 +54,8 @@ class TemplateEffects:
     def mistyped(self) -> Iterator[str]:
         """Yields the names of boolean variables that the request sets to a text or a number.
 
-        A variable is taken for a boolean if true and false give different prompts, and the request's value gives the
-        same prompt as an arbitrary text.
+        A variable is taken for a boolean in one case: true and false give different prompts, but the request's value
+        gives the same prompt as an arbitrary text.
         """
         for name, value in self.kwargs.items():
             if isinstance(value, str | int | float) and not isinstance(value, bool):

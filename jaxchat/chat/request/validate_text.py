@@ -59,7 +59,7 @@ def validate_text(
 def as_chat(request: v1.TextCompletionRequest) -> v1.ChatCompletionRequest:
     """Returns the settings of a text completion as a chat request without messages.
 
-    Log-probabilities are exact in text completions. A limit of 0 tokens is left out.
+    Log-probabilities are exact in text completions. If `max_tokens` is 0, it is left out.
     """
     chat = v1.ChatCompletionRequest()
     for field, value in request.ListFields():

@@ -38,8 +38,8 @@ class PredictionMatcher:
     """A comparison of one choice with the prediction.
 
     Compares each token of the choice with one of the prediction, from their beginnings on. Equal ones are accepted.
-    After a difference, and after the end of the prediction, the comparison continues at the place that
-    `Prediction.place_after` finds for the choice's newest three tokens.
+    After a difference, and after the end of the prediction, `Prediction.place_after` finds the place at which the
+    comparison continues.
 
     Args:
         prediction: the prediction.

@@ -16,7 +16,7 @@ Entries = list[v1.TextTokenLogprob]
 
 
 class TextBuilder:
-    """A builder of the protobuf messages of one request. All have the same id, time, model, fingerprint and seed.
+    """A builder of the protobuf messages of one request. Each has the same id, time, model, fingerprint and seed.
 
     Args:
         record: the record of the request, whose token counts become the usage.
@@ -143,7 +143,8 @@ def _name(token: int, tokenizer: ChatTokenizer) -> str:
 def _offsets(prompt: Prompt, tokenizer: ChatTokenizer) -> Iterator[int]:
     """Yields where each token begins in the prompt's text.
 
-    Tokens that the tokenizer has put around the text have no characters in it, and neither has a space in front of it.
+    The tokens that the tokenizer adds before and after the text have no characters in it. Neither has a space that the
+    tokenizer adds before the text.
     """
     decoder, place = codecs.getincrementaldecoder("utf-8")("replace"), 0
     for token in prompt.ids.tolist():

@@ -91,8 +91,10 @@ class _Tags:
 class TagSplitter:
     """A splitter of an answer, in one of four phases.
 
-    "start" is before the first text, "label" in the line that names the channel of thoughts, "thought" inside thoughts,
-    and "answer" after the first text.
+    - "start": before the first text.
+    - "label": in the line that names the channel of thoughts.
+    - "thought": inside thoughts.
+    - "answer": after the first text.
 
     After the first text, an opening that is an ordinary token is text too: the model writes about the marker. One that
     is a control token always opens thoughts, because text cannot contain it.

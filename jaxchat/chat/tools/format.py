@@ -141,7 +141,7 @@ UNKNOWN = UnknownToolFormat()
 
 
 def facts_of(tool_format: ToolFormat) -> list[tuple[str, str]]:
-    """Returns the lines of the start-up message about a tool format, as (name, value)."""
+    """Returns lines of the start-up message about a tool format, as (name, value); none for a known format."""
     if tool_format is not UNKNOWN:
         return []
     return [("tool calls", "refused: the chat template shows them in an unknown format; --tool-format names one")]

@@ -59,7 +59,8 @@ class ValueRules:
     def rules(self, rule: str, schema: Schema | bool) -> Iterator[str]:
         """Yields the Lark rule named `rule`, which matches a value of `schema`, and the rules that it refers to.
 
-        Rules of definitions are not among them."""
+        Rules of definitions are not among them.
+        """
         schema = _simplified(schema)
         keys = schema.keys() - {"$defs"}
         if not keys:

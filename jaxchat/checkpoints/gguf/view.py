@@ -38,7 +38,8 @@ def view(path: Path, cache_dir: str | None = AUTO) -> Path:
 
     Raises:
         ModelError: the file is damaged or not supported, or no folder can be written.
-        OSError: `cache_dir` is a path that cannot be created or written. ValueError: `cache_dir` is empty.
+        OSError: `cache_dir` is a path that cannot be created or written.
+        ValueError: `cache_dir` is empty.
     """
     file = open_gguf(path)
     directory = scratch_folder(cache_dir) / _FOLDER / digest(file)[:32]

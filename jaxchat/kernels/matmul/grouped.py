@@ -174,8 +174,8 @@ def _buffers(w: GroupedWeight) -> tuple[Array, ...]:
 def _zero(rows: QuantisedRows) -> int:
     """Returns the number that is subtracted from all codes: their common zero point.
 
-    If each group has its own zero point, the minima include that point. This function then returns 128 for codes of 8
-    bits, so that what remains of the zero points fits into i8, and 0 for other codes.
+    If each group has its own zero point, the minima include that point. This function then returns 0 for codes below 8
+    bits. For codes of 8 bits it returns 128, so that what remains of the zero points fits into i8.
     """
     if isinstance(rows.zero, int):
         return rows.zero

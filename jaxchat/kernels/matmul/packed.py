@@ -60,7 +60,7 @@ def matmul_entry(x: Array, w: PackedWeight, index: Array, reduce_dtype: str = "f
     Reads only that weight. `reduce_dtype` is as for `matmul`.
 
     Raises:
-        TypeError: the weight is a table, which has no stack.
+        TypeError: the weight is a `TiedTable`, which is never a stack.
     """
     if isinstance(w, JoinedWeight):
         return jnp.concatenate([matmul_entry(x, part, index, reduce_dtype) for part in w.parts], axis=1 + w.axis)

@@ -120,8 +120,8 @@ class WeightOnly:
 class TiedTable:
     """An embedding that also serves as head, kept twice: as a table for look-ups, and as a matrix for products.
 
-    It serves rows that have several groups or codes of 4 bits. A product with a table of such rows would first unpack
-    all codes into memory.
+    It is made for rows that have several groups or codes of 4 bits. A product with a table of such rows would first
+    unpack all codes into memory.
     """
 
     table: WeightOnly
@@ -141,8 +141,8 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
     """Multiplies `x[T, k]` by the weight, to f32 `[T, outputs...]`.
 
     Rounds x and the dequantised weights to the dtype of w, and sums in f32. If each output has one scale, and neither a
-    minimum nor a zero point, multiplies by the codes minus `w.zero`, which are exact in every dtype, and scales the
-    sums.
+    minimum nor a zero point, multiplies by the codes minus `w.zero`, and scales the sums. Those numbers are exact in
+    every dtype.
 
     Args:
         x: activations.
@@ -198,8 +198,8 @@ def _local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
 def _numbers(w: WeightOnly) -> Array:
     """Returns the codes minus `w.zero`, or the numbers that codes of E2M1 represent, f32.
 
-    If the groups have zero points, `w.zeros`, `_scaled` subtracts these. The shape is `[lead..., G, g, N]` for a
-    matrix, `[lead..., W, 8, h, N]` for one in words, and `[N, k]` for a table.
+    `_scaled` subtracts the zero points of groups, `w.zeros`. The shape is `[lead..., G, g, N]` for a matrix,
+    `[lead..., W, 8, h, N]` for one in words, and `[N, k]` for a table.
     """
     codes, zero = w.codes, w.zero if w.zeros is None else 0
     if codes.dtype == jnp.uint32:

@@ -172,7 +172,10 @@ def _worker(rng: Random) -> tuple[str, Fields]:
 
 
 def _listing(rng: Random) -> tuple[str, Fields]:
-    """Returns a text that lists keys and values, and both as data. Keys are random words, so the model must read."""
+    """Returns a text that lists a value for each key, and the values by key.
+
+    Keys are drawn at random, so that the model must read them.
+    """
     names = rng.sample(
         (*words.PRODUCTS, "title", "author", "country", "language", "colour", "size", "status", "id", "team"),
         rng.randint(2, 3),

@@ -1,7 +1,7 @@
 """Limits the digits of numbers, so that an answer cannot consist of endless digits.
 
-A number is an integer of at most 17 digits, or has at most 13 digits before the point and 4 after it, or 8 before and 9
-after. It has no exponent, because the grammar library cannot limit one.
+An integer has at most 17 digits. Any other number has at most 13 digits before the point and 4 after it, or 8 before
+and 9 after. Numbers have no exponent, because the grammar library cannot limit one.
 """
 
 from __future__ import annotations

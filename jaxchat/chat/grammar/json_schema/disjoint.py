@@ -97,7 +97,7 @@ class _Known:
         return [item for part in self._parts if isinstance(part.get(keyword), list) for item in part[keyword]]
 
     def limit(self, keyword: str, missing: float) -> float:
-        """Returns the tightest value of a limit, such as `minLength`, or `missing`."""
+        """Returns the tightest value of a limit, such as `minLength`, or `missing` if no conjunct has the limit."""
         values = [part[keyword] for part in self._parts if is_number(part.get(keyword))]
         return (max if keyword.startswith("min") else min)([missing, *values])
 

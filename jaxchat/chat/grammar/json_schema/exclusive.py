@@ -19,9 +19,10 @@ MAX_PAIRS = 2000
 def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[tuple[str, Any]]:
     """Returns the options of `oneOf` with their pointers, restricted so that a value of one violates all others.
 
-    A restriction concerns members that the other option requires, values of members that both declare, types,
-    constants, bounds, counts, or what the other option has in `anyOf`, `oneOf` or `not`. Other restrictions, such as a
-    wrong value of a member that only the other option declares, would lead to unnatural answers.
+    A restriction may concern types, constants, bounds and counts. It may concern members that the other option
+    requires, and values of members that both options declare. It may also concern what the other option has in `anyOf`,
+    `oneOf` or `not`. Other restrictions, such as a wrong value of a member that only the other option declares, would
+    lead to unnatural answers.
 
     Args:
         document: the whole document.
@@ -99,7 +100,7 @@ def _wrong_members(document: Document, schema: Schema, pointer: str, names: set[
 
 
 def _declared(document: Document, schema: Any, depth: int = 0) -> Iterator[str]:
-    """Yields the names of the members that a schema declares in place."""
+    """Yields the names of the members that a schema declares itself, in `allOf` or by `$ref`."""
     if not isinstance(schema, dict) or depth > MAX_DEPTH:
         return
     document.count_step("#")

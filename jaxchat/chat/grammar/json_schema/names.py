@@ -50,7 +50,7 @@ def restricted_names(document: Document, schema: Schema, pointer: str, *, mergin
 
 
 def _target(document: Document, names: Any, location: str) -> Any:
-    """Follows references that stand alone."""
+    """Returns `names`, or the schema at the end of its references if these stand alone."""
     for _ in range(_DEPTH):
         if not isinstance(names, dict) or names.keys() & keywords.ASSERTING != {"$ref"}:
             break
@@ -83,7 +83,11 @@ def _listed(rest: Schema, listed: Any, names: Schema, location: str) -> Schema:
 
 
 def _pattern(names: Schema, location: str) -> str:
-    """Returns the pattern of allowed names. Raises UnsupportedSchema if other keywords restrict them too."""
+    """Returns the pattern of allowed names.
+
+    Raises:
+        UnsupportedSchema: the names are not restricted by one pattern, one known format, or lengths alone.
+    """
     restricting = _asserting(names)
     if restricting == {"pattern"} and isinstance(names["pattern"], str):
         return names["pattern"]

@@ -1,8 +1,8 @@
 """Checks a request's JSON Schema keyword by keyword and rewrites it so that the grammar library enforces all of it.
 
-Properties that none of `properties`, `patternProperties` and `required` names are generated only if
-`additionalProperties` asks for them, or if the schema has none of these keywords. JSON Schema itself would allow them
-in other cases too.
+An undeclared property is one that none of `properties`, `patternProperties` and `required` names. Such properties are
+generated only if `additionalProperties` asks for them, or if the schema has none of these keywords. JSON Schema itself
+would allow them in other cases too.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def translate(
         strict: whether unknown keywords are errors. Otherwise they are annotations.
 
     Raises:
-        UnsupportedSchema: a keyword or a value cannot be enforced, no finite value satisfies the schema, it has more
-            than 20,000 subschemas, or `oneOf`, `not` and `if` take more than 20,000 comparisons.
+        UnsupportedSchema: a keyword or a value cannot be enforced, or no finite value satisfies the schema. Or the
+            schema has more than 20,000 subschemas, or `oneOf`, `not` and `if` take more than 20,000 comparisons.
         RecursionError: the schema is nested too deep.
     """
     translator = Translator(Document(root, strict), prefix)
