@@ -68,7 +68,8 @@ class GenerateRequest:
     The first `min_tokens` tokens of a choice are not `stop_tokens`, unless the grammar allows nothing else. If it then
     needs one for its text, that token does not end the choice.
 
-    `prediction` are tokens that the answer is expected to be like, i32 `[tokens]`. They can only save time.
+    `prediction` are tokens that the answer is expected to be like, i32 `[tokens]`, and `drafts` tokens with which the
+    choices are expected to begin. Both can only save time.
     """
 
     prompt: np.ndarray  # i32 [tokens]
@@ -79,6 +80,7 @@ class GenerateRequest:
     min_tokens: int = 0
     grammar: Grammar | None = None
     prediction: np.ndarray | None = None
+    drafts: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,10 +179,7 @@ class Swapped:
 
 @dataclass(frozen=True)
 class SwapOutWork:
-    """A step that copies the state of `slot` and the contents of `pages` (i32) to the host.
-
-    Other sequences may use slot and pages from the next step on.
-    """
+    """A step that copies the state of `slot` and the contents of `pages` to the host. Later steps may reuse both."""
 
     slot: int
     pages: np.ndarray

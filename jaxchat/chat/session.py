@@ -73,9 +73,7 @@ class ChatSession:
         self._compiles = compiles
         self._release = release
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-text")
-        self._schemas = ThreadPoolExecutor(
-            2, thread_name_prefix="jaxchat-schema"
-        )  # separate, so that slow schemas do not delay text
+        self._schemas = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-schema")  # slow schemas must not delay text
         self._running: dict[int, OutputStream] = {}
         self._open = OpenCalls()
         self._draining = False
@@ -248,6 +246,7 @@ class ChatSession:
             min_tokens=prepared.min_tokens,
             grammar=grammar,
             prediction=prepared.prediction,
+            drafts=prepared.drafts,
         )
 
     def _max_tokens(self, limit: int | None, least: int, prompt: int) -> int:
@@ -260,7 +259,7 @@ class ChatSession:
         self, prepared: PreparedRequest, generate: GenerateRequest, record: Record
     ) -> Iterator[OutputStream]:
         """Submits the request, and cancels it if its reader leaves before the end. Raises ChatError."""
-        builders = [ChoiceBuilder(self._tokenizer, prepared.options) for _ in range(prepared.choices)]
+        builders = [ChoiceBuilder(self._tokenizer, prepared.options, choice) for choice in range(prepared.choices)]
         number = self._submit(generate)
 
         def cancel(choice: int | None) -> None:
