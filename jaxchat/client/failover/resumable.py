@@ -124,4 +124,4 @@ class Delivered(Generic[Items]):
 
 def differs(what: str) -> Exception:
     """Returns the error of an answer whose `what` is not what was delivered of it."""
-    return cut_off(f"The answer cannot go on at another replica: its {what} there differs from what was delivered.")
+    return cut_off(f"The answer cannot go on: its {what} would not be the same at another replica.")
