@@ -13,6 +13,7 @@ from jaxchat import v1
 from jaxchat.chat.context import OpenCalls, RequestContext
 from jaxchat.client import tls_credentials
 from jaxchat.client.failover import (
+    Address,
     AsyncCalls,
     FailoverPolicy,
     Metadata,
@@ -45,7 +46,7 @@ class RemoteBackend:
     """
 
     def __init__(self, config: BackendConfig) -> None:
-        open_replica = opener(grpc.aio, _credentials(config), FAILOVER_OPTIONS, lambda _, number: f"replica {number}")
+        open_replica = opener(grpc.aio, _credentials(config), FAILOVER_OPTIONS, _name, watched=True)
         self._replicas = ReplicaSet(config.backend, open_replica)
         self._calls = AsyncCalls(self._replicas, FailoverPolicy(error=_chat_error))
         self._open = OpenCalls()
@@ -53,8 +54,6 @@ class RemoteBackend:
         self._changed = asyncio.Condition()
         self._watches: dict[Replica, asyncio.Task[None]] = {}
         self._upkeep: asyncio.Task[None] | None = None
-        for replica in self._replicas.all:
-            replica.serving = False  # until its health check says so
 
     @property
     def ready(self) -> bool:
@@ -144,6 +143,10 @@ class RemoteBackend:
             if serving:
                 self._replicas.works(replica)
             self._changed.notify_all()
+
+
+def _name(_: Address, number: int) -> str:
+    return f"replica {number}"  # clients of REST need not know addresses
 
 
 def _credentials(config: BackendConfig) -> grpc.ChannelCredentials | None:

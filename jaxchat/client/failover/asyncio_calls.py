@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import grpc
@@ -22,15 +22,11 @@ class AsyncCalls:
     Args:
         replicas: the replicas, with channels of `grpc.aio`.
         policy: limits of the attempts of a call.
-        changed: called after replicas were opened or retired.
     """
 
-    def __init__(
-        self, replicas: ReplicaSet, policy: FailoverPolicy, changed: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, replicas: ReplicaSet, policy: FailoverPolicy) -> None:
         self.replicas = replicas
-        self._policy = policy
-        self._changed = changed
+        self.policy = policy
 
     async def unary(self, method: str, request: Any, *, timeout: float | None = None, metadata: Metadata = ()) -> Any:
         """Returns the answer of a method without streams. It is asked again, whole, if the replica is lost.
@@ -45,7 +41,7 @@ class AsyncCalls:
             ChatError: the call fails, or no replica answers it.
         """
         await self.refresh()
-        attempts = Attempts(self.replicas, timeout, self._policy)
+        attempts = Attempts(self.replicas, timeout, self.policy)
         while True:
             replica = attempts.begin()
             try:
@@ -75,7 +71,7 @@ class AsyncCalls:
             ChatError: the answer fails, or no replica can go on with it.
         """
         await self.refresh()
-        attempts = Attempts(self.replicas, timeout, self._policy)
+        attempts = Attempts(self.replicas, timeout, self.policy)
         while True:
             replica = attempts.begin()
             rpc = getattr(replica.stub, method)(answer.request(), timeout=attempts.remaining, metadata=metadata)
@@ -114,7 +110,7 @@ class AsyncCalls:
             try:
                 return await getattr(stub, method)(request, timeout=timeout, metadata=metadata)
             except grpc.RpcError as error:
-                return self._policy.error(error)
+                return self.policy.error(error)
 
         results = await asyncio.gather(*(ask(replica.stub) for replica in replicas))
         answers = [result for result in results if not isinstance(result, ChatError)]
@@ -126,10 +122,9 @@ class AsyncCalls:
         """Asks DNS for the addresses of named replicas, at times or after a call has `failed`."""
         if not self.replicas.stale(failed=failed):
             return
-        await asyncio.to_thread(self.replicas.lookup)
+        self.replicas.update(await asyncio.to_thread(self.replicas.lookup))
         for replica in self.replicas.take_idle():
             await replica.channel.close()
-        self._changed()
 
     async def close(self) -> None:
         """Closes the channels of all replicas. Open calls fail."""

@@ -72,7 +72,7 @@ class BlockingCalls:
         """Asks DNS for the addresses of named replicas, at times or after a call has `failed`."""
         if not self.replicas.stale(failed=failed):
             return
-        self.replicas.lookup()
+        self.replicas.update(self.replicas.lookup())
         for replica in self.replicas.take_idle():
             replica.channel.close()
 

@@ -32,6 +32,8 @@ def opener(
     credentials: grpc.ChannelCredentials | None,
     options: Options,
     name: Callable[[Address, int], str] = lambda address, number: f"replica {address.target}",
+    *,
+    watched: bool = False,
 ) -> Open:
     """Returns a function that opens the replica at an address.
 
@@ -40,6 +42,7 @@ def opener(
         credentials: credentials of the connection; None means that it is not encrypted.
         options: options of the channel.
         name: returns the name of a replica for errors, from its address and its number.
+        watched: whether the caller watches health checks. Replicas then do not serve until a check says so.
     """
 
     def open_replica(address: Address, number: int) -> Replica:
@@ -54,6 +57,6 @@ def opener(
         else:
             channel = channels.secure_channel(address.target, credentials, options=extra)
         stub = ChatServiceStub(channel)  # type: ignore[no-untyped-call]
-        return Replica(name(address, number), channel, stub)
+        return Replica(name(address, number), channel, stub, serving=not watched)
 
     return open_replica

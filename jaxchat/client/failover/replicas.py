@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,7 @@ class ReplicaSet:
         self._resolved = -float("inf")
         self._named = any(map(self.is_name, targets))
         if not self._named:
-            self.update(resolve(targets))
+            self.update(self.lookup())
 
     @staticmethod
     def is_name(target: str) -> bool:
@@ -89,14 +89,15 @@ class ReplicaSet:
         age = time.monotonic() - self._resolved
         return self._named and age > (_REFRESH_AFTER_FAILURE if failed or not self._by_address else _REFRESH)
 
-    def lookup(self) -> None:
-        """Asks DNS for the addresses, which blocks, and opens and retires replicas. Keeps all if DNS has no answer."""
+    def lookup(self) -> list[Address]:
+        """Returns the addresses of the targets. Blocks while it asks DNS."""
         self._resolved = time.monotonic()
-        if addresses := resolve(self._targets):
-            self.update(addresses)
+        return resolve(self._targets)
 
-    def update(self, addresses: Iterable[Address]) -> None:
-        """Opens the replicas of new addresses, and retires those of other addresses."""
+    def update(self, addresses: Collection[Address]) -> None:
+        """Opens the replicas of new addresses, and retires those of other addresses. Keeps all if there is none."""
+        if not addresses:
+            return
         with self._lock:
             before, self._by_address = self._by_address, {}
             for address in addresses:
