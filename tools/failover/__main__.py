@@ -130,7 +130,16 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
     """Runs everything and returns the result as JSON values."""
     rng = Random(args.seed)
     replicas = await asyncio.to_thread(Replicas, [*args.flags, "--shutdown-grace", "0.2", "--startup-prompt", "none"])
-    front = await asyncio.to_thread(ServerProcess, "--backend", *replicas.targets, command="rest")
+    try:
+        with await asyncio.to_thread(ServerProcess, "--backend", *replicas.targets, command="rest") as front:
+            counts = await exercise(replicas, front, args, rng)
+    finally:
+        replicas.stop()
+    return {"lost": 0, "different": 0} | dict(counts) | {"ended": dict(replicas.ends), "running then": replicas.running}
+
+
+async def exercise(replicas: Replicas, front: ServerProcess, args: argparse.Namespace, rng: Random) -> Counter[str]:
+    """Asks one undisturbed server first, and then compares while servers end. Returns the counts."""
     args.name = replicas.servers[0].model
     requests, done = requests_of(args, rng), asyncio.Event()
     async with AsyncClient(replicas.targets[0]) as alone:
@@ -146,9 +155,7 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
             disturbing = asyncio.create_task(disturb(replicas, args.kills, args.pause, rng, done))
             counts = await compare(asks, requests, expected, args, done)
             await disturbing
-    front.stop()
-    replicas.stop()
-    return {"lost": 0, "different": 0} | dict(counts) | {"ended": dict(replicas.ends), "running then": replicas.running}
+    return counts
 
 
 def ways(rest: openai.AsyncOpenAI, native: AsyncClient, client: Client) -> list[tuple[str, Callable[[bool], Ask]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from jaxchat.client.failover.resumable import OtherFingerprint
 from jaxchat.client.grpc_errors import error_of
 from jaxchat.errors import ChatError, cut_off, overloaded, timeout
 
+log = logging.getLogger("jaxchat.failover")
 Failure = Literal["lost", "refused", "busy", "final"]
 _FAILURES: dict[str | None, Failure] = {
     "engine_overloaded": "lost",
@@ -30,13 +32,15 @@ class FailoverPolicy:
     A call asks each replica once. Only an answer that had begun is worth further rounds, with a pause before each.
 
     Attributes:
-        rounds: number of rounds over all replicas without progress.
+        rounds: maximum number of rounds over all replicas without progress.
+        busy_rounds: the same, if a replica lives but has no room.
         first_pause: seconds before the second round. Each further pause is twice as long.
         longest_pause: maximum pause, in seconds.
         error: converts an error of gRPC to the one that is raised.
     """
 
     rounds: int = 7
+    busy_rounds: int = 30
     first_pause: float = 0.25
     longest_pause: float = 4.0
     error: Callable[[grpc.RpcError], ChatError] = error_of
@@ -117,6 +121,7 @@ class Attempts:
         kind, call = kind_of(error), cast(Any, error)
         if kind == "final" or self._replica is None or self._replicas.single:
             raise self._policy.error(error) from None
+        log.warning("%s failed (%s): %s", self._replica.name, kind, call.details())
         if kind == "busy":
             self._busy = self._policy.error(error)
         else:
@@ -128,6 +133,7 @@ class Attempts:
         """Excludes the replica from this call. Returns and raises as `failed` does."""
         assert self._replica is not None
         self._excluded.add(self._replica)
+        log.warning("%s cannot continue: %s", self._replica.name, mismatch)
         self._mismatch = cut_off(
             f"The answer cannot go on: it began with system_fingerprint {mismatch.began}, and "
             f"{self._replica.name} has {mismatch.other}."
@@ -141,7 +147,8 @@ class Attempts:
         if candidates - self._tried:
             return 0.0
         self._rounds += 1
-        if not candidates or not self._begun or self._rounds >= self._policy.rounds:
+        limit = self._policy.busy_rounds if self._busy else self._policy.rounds
+        if not candidates or not self._begun or self._rounds >= limit:
             raise self._last_error() from None
         self._tried.clear()
         pause = min(self._policy.first_pause * 2.0 ** (self._rounds - 1), self._policy.longest_pause)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from jaxchat.errors import cut_off
 
+log = logging.getLogger("jaxchat.failover")
 Items = TypeVar("Items", bound="Sequence[Any]")
 
 
@@ -124,4 +126,5 @@ class Delivered(Generic[Items]):
 
 def differs(what: str) -> Exception:
     """Returns the error of an answer whose `what` is not what was delivered of it."""
+    log.error("two replicas with one fingerprint gave different answers: %s", what)
     return cut_off(f"The answer cannot go on: its {what} would not be the same at another replica.")
