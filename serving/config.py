@@ -147,7 +147,11 @@ class BackendConfig(Settings):
         super().__post_init__()
 
     def validate(self) -> None:
-        object.__setattr__(self, "backend", split_targets(",".join(self.backend)))
+        try:
+            targets = split_targets(",".join(self.backend))
+        except ValueError:
+            raise ValueError(f"backend must have at least one HOST:PORT, got {self.backend!r}") from None
+        object.__setattr__(self, "backend", targets)
         _together(self, "backend_cert", "backend_key")
 
     @property

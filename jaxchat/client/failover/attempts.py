@@ -24,6 +24,8 @@ _FAILURES: dict[str | None, Failure] = {
     "rate_limit_exceeded": "busy",
 }
 
+_BROKEN = ("Stream removed", "RST_STREAM")  # gRPC's words for broken connections with other codes
+
 
 @dataclass(frozen=True)
 class FailoverPolicy:
@@ -58,7 +60,9 @@ def kind_of(error: grpc.RpcError) -> Failure:
     if chat_error.request_id is not None:  # an error of the server itself
         return _FAILURES.get(chat_error.code, "final")
     call: Any = error
-    return "lost" if call.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED) else "final"
+    if call.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return "lost"
+    return "lost" if any(text in (call.details() or "") for text in _BROKEN) else "final"
 
 
 class Attempts:
