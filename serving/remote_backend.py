@@ -121,6 +121,7 @@ class RemoteBackend:
             replicas = self._replicas.all
             for replica in set(self._watches) - set(replicas):
                 self._watches.pop(replica).cancel()
+                await self._set_serving(replica, False)
             for replica in replicas:
                 if replica not in self._watches:
                     self._watches[replica] = asyncio.create_task(self._watch_health(replica))

@@ -19,6 +19,7 @@ from jaxchat.errors import ChatError
 from tests.serving.failover_answers import KINDS, Said, read_chunks, read_completion
 from tests.serving.process import Process, serve, start
 
+pytestmark = pytest.mark.first
 PATIENCE = 120  # seconds for all answers of a test
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import grpc
 
-from jaxchat.client.failover.attempts import Attempts, FailoverPolicy
+from jaxchat.client.failover.attempts import Attempts, FailoverPolicy, none_reached
 from jaxchat.client.failover.replicas import ReplicaSet
 from jaxchat.client.failover.resumable import OtherFingerprint, Resumable
-from jaxchat.errors import ChatError
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -101,7 +100,7 @@ class AsyncCalls:
         """Returns the answers of all replicas that serve and answer.
 
         Raises:
-            ChatError: none answers; the error is that of the first.
+            ChatError: none answers.
         """
         await self.refresh()
         replicas = [replica for replica in self.replicas.all if replica.serving] or self.replicas.all
@@ -110,12 +109,12 @@ class AsyncCalls:
             try:
                 return await getattr(stub, method)(request, timeout=timeout, metadata=metadata)
             except grpc.RpcError as error:
-                return self.policy.error(error)
+                return error
 
         results = await asyncio.gather(*(ask(replica.stub) for replica in replicas))
-        answers = [result for result in results if not isinstance(result, ChatError)]
-        if not answers and results:
-            raise results[0]
+        answers = [result for result in results if not isinstance(result, grpc.RpcError)]
+        if not answers:
+            raise none_reached(results, self.policy)
         return answers
 
     async def refresh(self, *, failed: bool = False) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -24,6 +24,7 @@ _FAILURES: dict[str | None, Failure] = {
     "rate_limit_exceeded": "busy",
 }
 
+_UNREACHED = "None of the {} replicas can be reached, or takes requests."
 _BROKEN = ("Stream removed", "RST_STREAM")  # gRPC's words for broken connections with other codes
 
 
@@ -65,6 +66,14 @@ def kind_of(error: grpc.RpcError) -> Failure:
     return "lost" if any(text in (call.details() or "") for text in _BROKEN) else "final"
 
 
+def none_reached(errors: Sequence[grpc.RpcError], policy: FailoverPolicy) -> ChatError:
+    """Returns the error of a call that every replica was asked and none answered: that of a server, if there is one."""
+    for error in errors:
+        if len(errors) == 1 or kind_of(error) != "lost":
+            return policy.error(error)
+    return overloaded(_UNREACHED.format(len(errors)))
+
+
 class Attempts:
     """The attempts of one call. Each is `begin`, the call itself, perhaps `failed` or `mismatched`, and `finish`.
 
@@ -96,9 +105,9 @@ class Attempts:
         remaining = self.remaining
         if remaining is not None and remaining <= 0:
             raise timeout()
-        self._replica = self._replicas.pick(self._tried | self._excluded)
+        self._replica = self._replicas.pick(self._tried | self._excluded) or self._replicas.pick(self._excluded)
         if self._replica is None:
-            raise self._mismatch or overloaded("No replica has an address.")
+            raise self._mismatch or overloaded("No replica has an address, or the client is closed.")
         return self._replica
 
     def finish(self) -> None:
@@ -123,14 +132,16 @@ class Attempts:
     def failed(self, error: grpc.RpcError) -> float:
         """Returns the seconds to wait before the next attempt. Raises `ChatError` if there should be none."""
         kind, call = kind_of(error), cast(Any, error)
-        if kind == "final" or self._replica is None or self._replicas.single:
+        alone = self._replicas.single or not self._replicas.all
+        if kind == "final" or self._replica is None or alone:
             raise self._policy.error(error) from None
         log.warning("%s failed (%s): %s", self._replica.name, kind, call.details())
         if kind == "busy":
             self._busy = self._policy.error(error)
         else:
             self._replicas.failed(self._replica)
-            self._begun |= kind == "lost" and bool(call.initial_metadata())  # the server had accepted the call
+            accepted = bool(call.initial_metadata()) and error_of(error).request_id is None
+            self._begun |= kind == "lost" and accepted  # what a server rejects by itself has not begun
         return self._next()
 
     def mismatched(self, mismatch: OtherFingerprint) -> float:
@@ -169,4 +180,4 @@ class Attempts:
             return self._busy
         if self._begun:
             return cut_off(f"The answer was cut off, and none of the {count} replicas can go on with it.")
-        return overloaded(f"None of the {count} replicas can be reached, or takes requests.")
+        return overloaded(_UNREACHED.format(count))

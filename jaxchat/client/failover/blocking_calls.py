@@ -11,10 +11,9 @@ from typing import Any
 import grpc
 
 from jaxchat.client.failover.asyncio_calls import Metadata
-from jaxchat.client.failover.attempts import Attempts, FailoverPolicy
+from jaxchat.client.failover.attempts import Attempts, FailoverPolicy, none_reached
 from jaxchat.client.failover.replicas import ReplicaSet
 from jaxchat.client.failover.resumable import OtherFingerprint, Resumable
-from jaxchat.errors import ChatError
 
 
 class BlockingCalls:
@@ -56,16 +55,16 @@ class BlockingCalls:
     def from_each(
         self, method: str, request: Any, *, timeout: float | None = None, metadata: Metadata = ()
     ) -> list[Any]:
-        """Returns the answers of all replicas that answer. Raises `ChatError`, that of the first, if none does."""
+        """Returns the answers of all replicas that answer. Raises `ChatError` if none does."""
         self.refresh()
-        answers, errors = [], list[ChatError]()
+        answers, errors = [], list[grpc.RpcError]()
         for replica in self.replicas.all:
             try:
                 answers.append(getattr(replica.stub, method)(request, timeout=timeout, metadata=metadata))
             except grpc.RpcError as error:
-                errors.append(self.policy.error(error))
-        if not answers and errors:
-            raise errors[0]
+                errors.append(error)
+        if not answers:
+            raise none_reached(errors, self.policy)
         return answers
 
     def refresh(self, *, failed: bool = False) -> None:

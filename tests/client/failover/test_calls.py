@@ -98,6 +98,13 @@ def test_a_request_that_no_replica_took_fails_after_one_round(ask: Ask, stream: 
     assert (caught.value.http_status, caught.value.code) == (503, "engine_overloaded")
 
 
+def test_what_servers_reject_by_themselves_has_not_begun(ask: Ask) -> None:
+    both = [Scripted(forever=errors.overloaded("Too many schemas are being compiled.")) for _ in range(2)]
+    with serving(*both) as targets, pytest.raises(ChatError, match="None of the 2 replicas can be reached, or takes"):
+        ask(targets, False)
+    assert [len(replica.requests) for replica in both] == [1, 1]
+
+
 @pytest.mark.parametrize("chunks", range(1, 8))
 def test_a_stream_goes_on_where_it_was_cut_off(ask: Ask, chunks: int) -> None:
     first, second = Scripted(Lost(chunks)), Scripted()
@@ -218,7 +225,10 @@ def test_models_are_those_that_all_replicas_have() -> None:
     with serving(first, second) as targets:
         with Client([*targets, unused_target()]) as client:
             assert [model.id for model in client.models.list()] == ["b", "c"]
-        with pytest.raises(ChatError) as caught, Client([unused_target(), unused_target()]) as client:
+        with (
+            pytest.raises(ChatError, match="None of the 2") as caught,
+            Client([unused_target(), unused_target()]) as client,
+        ):
             client.models.list()
         assert caught.value.http_status == 503
 
