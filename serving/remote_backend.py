@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jaxchat import v1
@@ -19,6 +21,7 @@ from jaxchat.client.failover import (
     Metadata,
     Replica,
     ReplicaSet,
+    Resumable,
     repeatable,
     resumable_chat,
 )
@@ -88,20 +91,28 @@ class RemoteBackend:
         return common_models([list(answer.models) for answer in answers])
 
     async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
-        async with self._passing():
-            request = request if self._replicas.single else repeatable(request)
-            answer: v1.ChatCompletion = await self._calls.unary("Complete", request, metadata=_metadata(call))
+        answer: v1.ChatCompletion = await self._call("Complete", request, call)
         return answer
 
     async def stream(
         self, request: v1.ChatCompletionRequest, call: RequestContext
     ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
+        async with aclosing(self._stream("Stream", resumable_chat(request, self._replicas), call)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _call(self, method: str, request: Message, call: RequestContext) -> Any:
+        """Returns the answer of a method with one answer."""
         async with self._passing():
-            answer = resumable_chat(request, self._replicas)
-            chunks = self._calls.stream("Stream", answer, metadata=_metadata(call))
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    yield chunk
+            request = request if self._replicas.single else repeatable(request)
+            return await self._calls.unary(method, request, metadata=_metadata(call))
+
+    async def _stream(self, method: str, answer: Resumable, call: RequestContext) -> AsyncGenerator[Any, None]:
+        """Yields the chunks of a method with a streamed answer. Cancels the call if its reader leaves."""
+        chunks = self._calls.stream(method, answer, metadata=_metadata(call))
+        async with self._passing(), aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
 
     @asynccontextmanager
     async def _passing(self) -> AsyncIterator[None]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import grpc
+from google.protobuf.message import Message
 
 from jaxchat import v1
 from jaxchat.client.failover import (
@@ -21,6 +22,8 @@ from jaxchat.client.failover import (
 )
 from jaxchat.client.failover.channels import CHANNEL_OPTIONS, FAILOVER_OPTIONS, opener
 from jaxchat.client.models import common_models
+
+Request = TypeVar("Request", bound=Message)
 
 
 class GrpcOptions(TypedDict, total=False):
@@ -67,7 +70,7 @@ class _Connection:
         """Returns the keyword arguments of a call. `timeout` is in seconds. None means the connection's timeout."""
         return {"timeout": self._timeout if timeout is None else timeout, "metadata": self._metadata}
 
-    def _repeatable(self, request: v1.ChatCompletionRequest) -> v1.ChatCompletionRequest:
+    def _repeatable(self, request: Request) -> Request:
         return request if self._replicas.single else repeatable(request)
 
 
@@ -90,7 +93,7 @@ class GrpcTransport(_Connection):
         self._calls = BlockingCalls(self._replicas, FailoverPolicy())
 
     def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
-        answer: v1.ChatCompletion = self._calls.unary("Complete", self._repeatable(request), **self._options(timeout))
+        answer: v1.ChatCompletion = self._call("Complete", request, timeout)
         return answer
 
     def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> BlockingStream:
@@ -102,6 +105,9 @@ class GrpcTransport(_Connection):
 
     def close(self) -> None:
         self._calls.close()
+
+    def _call(self, method: str, request: Message, timeout: float | None = None) -> Any:
+        return self._calls.unary(method, self._repeatable(request), **self._options(timeout))
 
 
 class AsyncGrpcTransport(_Connection):
@@ -123,8 +129,7 @@ class AsyncGrpcTransport(_Connection):
         self._calls = AsyncCalls(self._replicas, FailoverPolicy())
 
     async def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
-        request = self._repeatable(request)
-        answer: v1.ChatCompletion = await self._calls.unary("Complete", request, **self._options(timeout))
+        answer: v1.ChatCompletion = await self._call("Complete", request, timeout)
         return answer
 
     def stream(
@@ -138,6 +143,9 @@ class AsyncGrpcTransport(_Connection):
 
     async def close(self) -> None:
         await self._calls.close()
+
+    async def _call(self, method: str, request: Message, timeout: float | None = None) -> Any:
+        return await self._calls.unary(method, self._repeatable(request), **self._options(timeout))
 
 
 def metadata_for(api_key: str | None, headers: Mapping[str, str] | None) -> Metadata:

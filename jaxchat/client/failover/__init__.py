@@ -7,9 +7,9 @@ An answer depends on its request and seed alone, bit for bit. So the same reques
 from jaxchat.client.failover.asyncio_calls import AsyncCalls, Metadata
 from jaxchat.client.failover.attempts import FailoverPolicy
 from jaxchat.client.failover.blocking_calls import BlockingCalls, BlockingStream
-from jaxchat.client.failover.chat_stream import ResumableChat, repeatable, resumable_chat
+from jaxchat.client.failover.chat_stream import ResumableChat, resumable_chat
 from jaxchat.client.failover.replicas import Replica, ReplicaSet
-from jaxchat.client.failover.resumable import Resumable
+from jaxchat.client.failover.resumable import Resumable, Whole, repeatable
 from jaxchat.client.failover.targets import Address, split_targets
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "ReplicaSet",
     "Resumable",
     "ResumableChat",
+    "Whole",
     "repeatable",
     "resumable_chat",
     "split_targets",

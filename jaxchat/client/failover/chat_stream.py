@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
-
 from jaxchat import v1
 from jaxchat.client.failover.chat_choice import DeliveredChoice
 from jaxchat.client.failover.replicas import ReplicaSet
-from jaxchat.client.failover.resumable import Delivered, OtherFingerprint, Resumable, Whole, differs
-
-
-def repeatable(request: v1.ChatCompletionRequest) -> v1.ChatCompletionRequest:
-    """Returns the request, with a random seed if it has none, so that each replica gives the same answer."""
-    if request.HasField("seed"):
-        return request
-    seeded = v1.ChatCompletionRequest()
-    seeded.CopyFrom(request)
-    seeded.seed = secrets.randbits(64) - (1 << 63)
-    return seeded
+from jaxchat.client.failover.resumable import Delivered, OtherFingerprint, Resumable, Whole, differs, repeatable
 
 
 def resumable_chat(request: v1.ChatCompletionRequest, replicas: ReplicaSet) -> Resumable:

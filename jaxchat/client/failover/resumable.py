@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
+
+from google.protobuf.message import Message
 
 from jaxchat.errors import cut_off
 
 log = logging.getLogger("jaxchat.failover")
+Request = TypeVar("Request", bound=Message)
 Items = TypeVar("Items", bound="Sequence[Any]")
 
 
@@ -40,8 +44,18 @@ class Resumable(Protocol):
         """Raises `ChatError` if the answer has ended before all that was delivered was repeated."""
 
 
+def repeatable(request: Request) -> Request:
+    """Returns the request, with a random seed if it may have one and has none, so that replicas answer it equally."""
+    if "seed" not in request.DESCRIPTOR.fields_by_name or request.HasField("seed"):
+        return request
+    seeded = type(request)()
+    seeded.CopyFrom(request)
+    seeded.seed = secrets.randbits(64) - (1 << 63)  # type: ignore[attr-defined]
+    return seeded
+
+
 class Whole:
-    """A `Resumable` that passes everything on, for a single replica.
+    """A `Resumable` that passes everything on, and can go on elsewhere only before its first chunk.
 
     Args:
         request: the request.
@@ -51,15 +65,20 @@ class Whole:
 
     def __init__(self, request: Any) -> None:
         self._request = request
+        self._begun = False
 
     def request(self) -> Any:
         return self._request
 
     def restart(self) -> None:
-        pass
+        if self._begun:
+            raise cut_off("The answer was cut off, and answers of this kind cannot go on at another replica.")
 
     def take(self, chunk: Any) -> Any | None:
-        return chunk if chunk.ByteSize() else None  # Ray Serve sends an empty chunk before an error
+        if not chunk.ByteSize():
+            return None  # Ray Serve sends an empty chunk before an error
+        self._begun = True
+        return chunk
 
     def end(self) -> None:
         pass

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from jaxchat import errors
+from jaxchat import errors, v1
 from jaxchat.client import AsyncClient, Client
-from jaxchat.client.failover import FailoverPolicy
+from jaxchat.client.failover import FailoverPolicy, Whole
 from jaxchat.errors import ChatError
 from tests.client.failover.scripted import FULL, TEXT, Lost, Scripted, serving, unused_target
 
@@ -181,6 +181,19 @@ def test_open_calls_are_spread_and_a_failed_replica_comes_last() -> None:
         for _ in range(12):
             assert client.chat.completions.create(**ASKED).choices[0].message.content == TEXT
         assert len(replicas[0].requests) == 1 and len(replicas[1].requests) > 3 < len(replicas[2].requests)
+
+
+def test_an_answer_that_cannot_be_cut_goes_on_only_before_its_first_chunk() -> None:
+    asked = v1.ChatCompletionRequest(model="m")
+    with serving(Scripted(Lost()), Scripted()) as targets, Client(targets) as client:
+        stream = client.transport._calls.stream("Stream", Whole(asked))
+        assert len(list(iter(stream.__next__, None))) == len(TEXT) + 2
+    second = Scripted()
+    with serving(Scripted(Lost(3)), second) as targets, Client(targets) as client:
+        stream = client.transport._calls.stream("Stream", Whole(asked))
+        with pytest.raises(ChatError, match="cannot go on at another replica") as caught:
+            list(iter(stream.__next__, None))
+        assert caught.value.code == "cut_off" and not second.requests
 
 
 def test_closing_a_stream_cancels_its_call_and_ends_its_pauses() -> None:
