@@ -62,7 +62,7 @@ def load(
         OSError: `cache_dir` names a folder that cannot be written.
         TypeError: a setting does not exist, or its value has the wrong type.
         ValueError: a value is not allowed, a name is not registered, or sizes or devices do not fit the model. Or
-            `determinism` is "exact", but answers could depend on the slot or on the copy of the model.
+            `determinism` is "exact", but answers could depend on the copy of the model, the slot or other prompts.
     """
     return Client(LocalTransport(_load(model, progress, config, settings)))
 
@@ -163,7 +163,7 @@ def load_session(
         MultihostError: a process of the group does not join, differs or is lost.
         OSError: `engine.cache_dir` names a folder that cannot be written.
         ValueError: a name is not registered, or sizes or devices do not fit the model. Or `engine.determinism` is
-            "exact", but answers could depend on the slot or on the copy of the model.
+            "exact", but answers could depend on the copy of the model, the slot or other prompts.
     """
     from jaxchat.parallel.distributed import join  # these import jax
     from jaxchat.runtime.load import load_runner

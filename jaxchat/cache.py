@@ -68,7 +68,10 @@ def keep(path: Path, content: bytes) -> None:
 
 
 def _users() -> Path | None:
-    """Returns the user's cache folder, or a temporary one that lasts as long as the process."""
+    """Returns the user's cache folder, or a temporary one that lasts as long as the process.
+
+    Returns None if neither is possible.
+    """
     try:
         return _writable(_default())
     except (OSError, RuntimeError) as error:

@@ -33,9 +33,11 @@ def most_slices(bucket: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class MeshConfig(Settings):
-    """A split of the work over devices. `tensor` splits KV-head groups and the feed-forward width.
+    """A split of the work over devices.
 
-    With `experts`, each device has whole experts instead of a part of each expert.
+    `tensor` devices share one copy of the model: each has a part of the KV-head groups and of the feed-forward width of
+    every layer. `data` is the number of copies. With `experts`, each device has whole experts instead of a part of each
+    expert.
     """
 
     tensor: int = setting(1, "devices over which each layer is split (tensor parallel)", metavar="N", least=1)

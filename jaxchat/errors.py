@@ -25,8 +25,9 @@ class ChatError(Exception):
     """The error for a chat request that was rejected or failed, with the fields of the API's error object.
 
     Attributes:
-        message: text for people, which names the invalid field. Longer texts than 300 characters are shortened.
-        param: dotted path of the invalid field, as in `messages.2.content`. Paths above 200 characters are shortened.
+        message: text for people, which names the invalid field. Texts of more than 300 characters are shortened.
+        param: dotted path of the invalid field, as in `messages.2.content`. Paths of more than 200 characters are
+            shortened.
         code: stable name of the error for programs, such as `context_length_exceeded`.
         type: group of the error, such as `invalid_request_error`.
         http_status: HTTP status, which also determines the gRPC status.

@@ -79,8 +79,8 @@ def gguf_file(model: str) -> Path | None:
 
     A file counts as such by its name or by how it begins: Ollama names files by their digests.
 
-    Of a model in several parts, that is the first part. A directory with other weights that can be served counts as
-    theirs.
+    For a model in several parts, returns the first part. Returns None for a directory that also holds other weights
+    that can be served.
 
     Raises:
         ModelError: a directory holds several models in GGUF files.
@@ -170,8 +170,8 @@ def text_files(directory: Path) -> Iterator[Path]:
 def model_id(model: str) -> str:
     """Returns the id under which a model is served: "jaxchat-bundled", a hub id, or the name of the directory or file.
 
-    The name of a GGUF file is without its ending, and without the number of a part. Bytes that are not UTF-8 are
-    replaced, because answers hold the id as text.
+    For a GGUF file, the id is the file's name without its ending and without the number of a part. Bytes that are not
+    UTF-8 are replaced, because answers hold the id as text.
     """
     return os.fsencode(_name_of(model)).decode("utf-8", "replace")
 

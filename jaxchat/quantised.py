@@ -78,7 +78,7 @@ class QuantisedRows:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all factors are finite numbers. Only damage explains others."""
+        """Whether all factors are finite numbers. If one is not, the checkpoint is damaged."""
         return all(np.isfinite(f.outer).all() for f in (self.scale, self.minimum) if f is not None)
 
     def __getitem__(self, rows: slice | np.ndarray) -> QuantisedRows:
@@ -138,13 +138,13 @@ def imagined_rows(
 
 
 def repeated_row(row: QuantisedRows, count: int) -> QuantisedRows:
-    """Returns `count` copies of one row that take no more memory than it."""
+    """Returns `count` copies of one row, which together take no more memory than the row."""
 
     return _changed(row, lambda array: np.broadcast_to(array, (count, array.shape[1])))
 
 
 def same_order(parts: Sequence[QuantisedRows]) -> bool:
-    """Returns whether all parts have their inputs in one order."""
+    """Returns whether all parts have their inputs in the same order."""
     orders = [part.order for part in parts if part.order is not None]
     return not orders or (len(orders) == len(parts) and all(np.array_equal(order, orders[0]) for order in orders))
 
@@ -166,7 +166,7 @@ def joined(parts: Sequence[QuantisedRows]) -> QuantisedRows:
 
 
 def padded_rows(rows: QuantisedRows, count: int) -> QuantisedRows:
-    """Returns rows with further ones of zeros, `count` in all."""
+    """Returns `rows`, extended by rows of zeros to `count` rows."""
     missing = count - rows.shape[0]
     if not missing:
         return rows
@@ -174,7 +174,7 @@ def padded_rows(rows: QuantisedRows, count: int) -> QuantisedRows:
 
 
 def _changed(rows: QuantisedRows, change: Callable[[np.ndarray], np.ndarray]) -> QuantisedRows:
-    """Returns rows with every array that has an entry for each row replaced by what `change` makes of it."""
+    """Returns rows in which `change` has been applied to every array that has an entry for each row."""
 
     def factors(each: Factors) -> Factors:
         return Factors(change(each.outer), None if each.inner is None else change(each.inner))

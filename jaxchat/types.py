@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Constraint(Protocol):
         """Returns tokens that probably come next, as no other text may; often none. May raise any exception."""
 
     def copy(self) -> Constraint | None:
-        """Returns another constraint at the same place, to look ahead; None if that could harm this one."""
+        """Returns another constraint at the same place, to look ahead with; None if its use could harm this one."""
 
     def is_end(self, token: int) -> bool:
         """Returns whether a token ends the answer. Any other token that the grammar allows is part of its text."""
@@ -65,8 +65,8 @@ class SamplingParams:
 class GenerateRequest:
     """A tokenised prompt and the rules for its answers: `choices` answers of at most `max_tokens` tokens each.
 
-    The first `min_tokens` tokens of a choice are not `stop_tokens`, unless the grammar allows nothing else. If it then
-    needs one for its text, that token does not end the choice.
+    The first `min_tokens` tokens of a choice are not `stop_tokens`, unless the grammar allows no other token. A stop
+    token that the grammar needs for its text does not end the choice among these first tokens.
 
     `prediction` are tokens that the answer is expected to be like, i32 `[tokens]`, and `drafts` tokens with which the
     choices are expected to begin. Both can only save time.
@@ -94,14 +94,14 @@ class TopLogprobs:
     values: np.ndarray
 
 
-@dataclass(frozen=True)
-class TokenEvent:
+class TokenEvent(NamedTuple):
     """One sampled token of one choice, or the failure of a choice or of a whole request.
 
     `token` is -1 if `finish` is "numerical_error", "grammar_error" or "engine_failure". With "engine_failure", `choice`
     is -1 too, and the event ends all choices of the request. `logprob` (natural logarithm) and `top` are set only if
     the request asks for log-probabilities and `token` is not -1. `cached_tokens` is the number of the prompt's tokens
-    that were not computed, because an earlier prompt had left their keys and values.
+    that were not computed, because an earlier prompt had left their keys and values. A tuple, since every token makes
+    one.
     """
 
     request: int
@@ -288,7 +288,7 @@ class MultihostLeader(MultihostMember, Protocol):
     def watch(self, stuck: Callable[[], float]) -> None:
         """Starts to monitor `stuck()`, the seconds for which the oldest unfinished step has been running.
 
-        If they exceed the group's limit, a process counts as lost.
+        If that time exceeds the group's limit, a process counts as lost.
         """
 
 

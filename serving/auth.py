@@ -38,7 +38,7 @@ class ApiKeys:
 
 
 def read_keys(path: str | None) -> ApiKeys | None:
-    """Reads a file with one key a line, plain or as `sha256:HEX`. `#` begins a comment.
+    """Reads a file with one key on each line, plain or as `sha256:HEX`. `#` begins a comment.
 
     Returns None if `path` is None.
 

@@ -39,7 +39,7 @@ def convert(
         progress: called with the number of parameters read and their total number.
 
     Returns:
-        The dtype of the written weights.
+        The dtype of the written weights that are not rounded.
 
     Raises:
         ModelError: the source is damaged, not supported or in Orbax format already, the destination exists and is not

@@ -50,7 +50,10 @@ def unused(config: ModelConfig, name: str) -> bool:
 
 
 def _keys_of_other_layers(config: ModelConfig) -> set[str]:
-    """Returns the names, after `layers.`, of key and value tensors in layers that use the keys of earlier layers."""
+    """Returns the names of key and value tensors in layers that use the keys of earlier layers.
+
+    The names lack `layers.` and what stands before it.
+    """
     names = [f"{part}_{kind}.weight" for part in "kv" for kind in ("proj", "norm")]
     layers = [index for index, kind in enumerate(config.kinds) if kind.keys_of is not None]
     return {f"{index}.self_attn.{name}" for index in layers for name in names}
@@ -76,7 +79,7 @@ def _linear(name: str) -> Source:
 def _linear_of(name: str, inputs: int) -> Source:
     """Returns the source of a parameter with `inputs` input axes that is stored as one matrix `[out, in]`.
 
-    For parameters that are never packed, whose specs therefore do not tell their input axes.
+    Parameters that are never packed need this function, because their specs do not say which axes are inputs.
     """
     return lambda config, spec, prefix: matrix(f"{prefix}{name}", spec.shape, inputs)
 

@@ -11,8 +11,9 @@ from jaxchat.model_directory import GGUF
 
 
 def open_tensors(directory: Path) -> TensorReader:
-    """Returns a reader of the tensors of a model directory. For a view of GGUF files it reads these, otherwise
-    safetensors.
+    """Returns a reader of the tensors of a model directory.
+
+    If the directory is a view of GGUF files, the tensors are in these, otherwise in safetensors files.
 
     Raises:
         ModelError: a file is missing or damaged.

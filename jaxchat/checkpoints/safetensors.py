@@ -67,8 +67,10 @@ class SafetensorsReader(TensorReader):
         return dtype
 
     def read(self, part: TensorSlice) -> np.ndarray:
-        """Returns the rows of a stored tensor that `part` selects, `[rows, ..]`. Raises ModelError if they cannot be
-        read.
+        """Returns the rows of a stored tensor that `part` selects, `[rows, ..]`.
+
+        Raises:
+            ModelError: the rows cannot be read.
         """
         composed = part.name in self._composed
         stored = self._slice(part.name)
@@ -163,7 +165,7 @@ class SafetensorsReader(TensorReader):
             raise ModelError(f"{self.files[name]}: cannot read tensor {name} ({error})") from None
 
     def _count(self, name: str, size: int) -> None:
-        """Counts bytes read from the file of a tensor. Releases all files if they are many."""
+        """Counts bytes read from the file of a tensor. Releases all files after more than `MAPPED` bytes."""
         self._mapped[self.files[name]] += size
         if self._mapped.total() > MAPPED:
             self.release()

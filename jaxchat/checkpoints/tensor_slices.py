@@ -72,13 +72,13 @@ def joined_matrices(names: Sequence[str], shape: Shape, axis: int, counts: Seque
 
 
 def joined_rows(name: str, shape: Shape, axis: int, counts: Sequence[int]) -> Slices:
-    """Returns the slices of a parameter `[in, out..]` that is stored as one matrix: several `[out, in]`, concatenated.
+    """Returns the slices of a parameter `[in, out..]` whose parts follow each other in one stored matrix `[out, in]`.
 
     Args:
         name: the stored matrix.
         shape: shape of the parameter.
-        axis: the axis of the parameter along which the matrices are concatenated.
-        counts: each matrix's size along that axis.
+        axis: the axis of the parameter along which its parts are concatenated.
+        counts: each part's size along that axis.
     """
     slices, start = [], 0
     for part, place in _parts(shape, axis, counts):

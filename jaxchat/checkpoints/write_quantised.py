@@ -66,8 +66,9 @@ def write_quantised(
 
 
 def _matrices(reader: TensorReader, config: ModelConfig) -> set[str]:
-    """Returns the names of the stored matrices `[out, in]` to round. Their number of inputs is a multiple of the
-    group's size.
+    """Returns the names of the stored matrices `[out, in]` to round.
+
+    Their number of inputs is a multiple of the group's size.
     """
     specs = param_specs(config)
     return {
@@ -80,7 +81,7 @@ def _matrices(reader: TensorReader, config: ModelConfig) -> set[str]:
 
 
 def _packed(name: str, rows: QuantisedRows) -> dict[str, np.ndarray]:
-    """Returns the tensors that hold a weight. Codes are stored from 0, and half of their range means zero."""
+    """Returns the stored tensors of a weight. Codes are unsigned, and the middle of their range stands for zero."""
     base = name.removesuffix("weight")
     per_word = _WORD // rows.bits
     shifts = rows.bits * np.arange(per_word, dtype=np.uint32)

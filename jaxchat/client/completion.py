@@ -198,10 +198,11 @@ class PromptTokensDetails(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class CompletionTokensDetails(AnswerObject):
-    """Counts of the sampled tokens. Those of a request's `prediction` that the answer repeats are accepted.
+    """Counts of tokens, summed over all choices.
 
-    The counts are sums over all choices. Those of the prediction are None if the request has none. `reasoning_tokens`
-    are thoughts, without the tokens that mark them; None if the server does not tell thoughts from answers.
+    Tokens of the request's `prediction` are accepted if the answer repeats them, and rejected otherwise. Both counts
+    are None if the request has no prediction. `reasoning_tokens` counts the tokens of thoughts, without the tokens that
+    mark them. It is None if the server does not tell thoughts from answers.
     """
 
     accepted_prediction_tokens: int | None = None

@@ -68,8 +68,9 @@ def to_details(error: ChatError, request_id: str) -> bytes:
 
 
 def fit(error: ChatError) -> ChatError:
-    """Returns the error with message and path shortened to at most `MAX_TEXT_BYTES` bytes each, so that they fit into
-    trailers.
+    """Returns the error in a form that fits into gRPC's trailers.
+
+    Message and path are shortened to at most `MAX_TEXT_BYTES` bytes each.
     """
     return replace(error, message=_fit(error.message), param=None if error.param is None else _fit(error.param))
 

@@ -42,8 +42,9 @@ class Transport(Protocol):
         """Returns the whole answer. Raises `ChatError` if the request fails or `timeout` passes."""
 
     def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> ChunkStream:
-        """Starts a streamed answer and returns its chunks. Reading them raises `ChatError` if it fails or `timeout`
-        passes.
+        """Starts a streamed answer and returns its chunks.
+
+        Reading them raises `ChatError` if the answer fails or `timeout` passes.
         """
 
     def list_models(self) -> list[v1.Model]:
@@ -67,8 +68,9 @@ class AsyncTransport(Protocol):
         """Returns the whole answer. Raises `ChatError` if the request fails or `timeout` passes."""
 
     def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> AsyncChunkStream:
-        """Starts a streamed answer and returns its chunks. Reading them raises `ChatError` if it fails or `timeout`
-        passes.
+        """Starts a streamed answer and returns its chunks.
+
+        Reading them raises `ChatError` if the answer fails or `timeout` passes.
         """
 
     async def list_models(self) -> list[v1.Model]:

@@ -29,10 +29,13 @@ class DecodeBatch:
         self._masks: dict[int, np.ndarray] = {}  # by row
 
     def add(self, sequence: Sequence, drafts: list[int]) -> None:
-        """Adds a row for a sequence's next token, for which it has a page, and a row after each of its drafts.
+        """Adds a row for the next token of a sequence, and a further row for each of its drafts.
+
+        The sequence must already have a page for the next token.
 
         Leaves out a draft in three cases: the grammar forbids it, the grammar has no next token after it, or the pool
-        has no page for its row. All later drafts are then left out too.
+        has no page for its row. All later drafts are then left out too. Leaves out all drafts if the grammar's
+        constraint cannot be copied.
 
         Args:
             sequence: the sequence.
@@ -90,7 +93,7 @@ def _allows(mask: np.ndarray | None, token: int) -> bool:
 
 
 def rejected(drafts: np.ndarray, tokens: np.ndarray) -> set[int]:
-    """Returns the rows of a decode step that do not count, because a draft of their sequence was wrong.
+    """Returns the indices of the rows to discard: those with a wrong draft, and all later rows of their sequences.
 
     Args:
         drafts: the draft of each row, i32 `[R]`; -1 in rows without one.

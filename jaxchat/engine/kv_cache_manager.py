@@ -48,9 +48,10 @@ class KVCacheManager:
 
     def extend_by_one(self, sequence: Sequence) -> int:
         """Takes a reserved page if the next token needs one. Returns the id of the page, or -1 without one."""
-        if not self.needs_page(sequence):
+        position = sequence.position
+        if position != len(sequence.pages) * self.page_size:
             return -1
-        self.extend(sequence, sequence.position + 1)
+        self.extend(sequence, position + 1)
         return sequence.pages[-1]
 
     def needs_page(self, sequence: Sequence) -> bool:

@@ -21,7 +21,7 @@ from jaxchat.types import PrefillSlice, PrefillWork
 class PrefillStep:
     """A prefill step that is being filled: slices of prompts, and the sequences whose prompts end in it.
 
-    `room` is the number of tokens that still fit, `places` the number of slices.
+    `room` is the number of tokens that still fit, `places` the number of slices that still fit.
     """
 
     room: int
@@ -95,8 +95,8 @@ class PrefillQueue:
 
         Args:
             ready: number of sequences that could decode now.
-            running: number of sequences that decode. Admission leaves a page free for each, and for each that this step
-                starts: otherwise a new sequence could be swapped out at once.
+            running: number of sequences that decode. Admission leaves one page free for each of them, and one for each
+                sequence that this step starts. Otherwise a new sequence could be swapped out at once.
             admitting: whether waiting sequences may be admitted.
         """
         oldest = self.prefilling or next(self._candidates(1, admitting), None)
@@ -115,7 +115,7 @@ class PrefillQueue:
         return step
 
     def _candidates(self, limit: int, admitting: bool) -> Iterator[Sequence]:
-        """Returns the first waiting sequences, at most `limit` and one for each free slot. None without `admitting`."""
+        """Returns the first waiting sequences: at most `limit`, and one for each free slot; none unless `admitting`."""
         return islice(self._waiting.values(), min(limit, len(self._free_slots)) if admitting else 0)
 
     def _demand(self, admitting: bool) -> int:
@@ -162,7 +162,10 @@ class PrefillQueue:
         step.add(self._slice(sequence, count), sequence)
 
     def _admit(self, sequence: Sequence, spare: int) -> bool:
-        """Gives a waiting sequence a slot and pages. Returns whether there was room, also for `spare` more pages."""
+        """Gives a waiting sequence a slot and pages.
+
+        Returns False, changing nothing, unless `spare` pages would remain.
+        """
         if not self._kv_cache.allocate(sequence, len(sequence.prompt), spare):
             return False
         self.discard(sequence)

@@ -13,6 +13,7 @@ import numpy as np
 _RUN = 3  # tokens of a long match; a short one is of the newest token alone
 _LONGEST = 8  # matches of this length and more have one rate
 _ID_BITS = 20  # three ids in one key; ids that share bits only lead to a wrong guess
+_RUN_BITS = (1 << _RUN * _ID_BITS) - 1
 _WEIGHT = 4.0  # weight of the first estimate of a rate, as a number of guesses
 _MEMORY = 0.97  # weight of a guess after each later one
 _FORCED = 0.95  # first estimate for tokens that a grammar forces
@@ -64,7 +65,7 @@ class PromptIndex:
         keys = np.zeros(count, np.int64)
         for first in range(_RUN):
             keys = keys << _ID_BITS | self.tokens[first : first + count]
-        return _sorted(keys)
+        return _sorted(keys & _RUN_BITS)
 
 
 class PromptLookup:
@@ -86,22 +87,36 @@ class PromptLookup:
         self._after_run: dict[int, int] = {}
         self._place = 0 if before.predicts else -1  # of the next guess; -1: there is none
         self._length = _LONGEST if before.predicts else 0  # how many tokens before the guess equal the newest ones
-        self._right = [_WEIGHT * rate for rate in _FIRST]
+        self._rates = list(_FIRST)  # by length of the match
         self._guesses = [_WEIGHT] * len(_FIRST)
-        self._newest = tuple(self._before[-_RUN:])
+        self._newest, self._run = (self._before[-1] if self._before else -1), -1  # -1: there are too few tokens
+        if len(self._before) >= _RUN:
+            self._run = _key(self._before[-_RUN:])
         if self._place < 0:
             self._search()
 
     def catch_up(self) -> None:
         """Reads the tokens that the answer has got since the last call."""
-        while self._read < len(self._answer):
-            self._follow(self._answer[self._read])
+        here = len(self._before) + self._read
+        for token in self._answer[self._read :]:
+            self._read += 1
+            if self._place >= 0:
+                self._check(token)
+            if self._run >= 0:
+                self._after_run[self._run] = self._after_token[self._newest] = here
+                self._run = (self._run << _ID_BITS | token) & _RUN_BITS
+            else:
+                self._remember_first(here)
+            self._newest = token
+            here += 1
+            if self._length < _RUN:
+                self._search()
 
     def guesses(self, limit: int) -> list[tuple[int, float]]:
         """Returns exactly `limit` guesses of the next tokens, or none if the newest tokens did not occur before.
 
-        Each comes with the probability that it is right if all guesses before it are. Guesses that reach the newest
-        token start again from the first one.
+        Each comes with the probability that it is right if all guesses before it are. If the text at the earlier place
+        ends before `limit` tokens, its tokens are repeated from the first one on.
         """
         if self._place < 0:
             return []
@@ -110,47 +125,41 @@ class PromptLookup:
         tokens += self._answer[rest : min(self._read, rest + limit - len(tokens))]
         while len(tokens) < limit:
             tokens += tokens[: limit - len(tokens)]
-        return [(token, self._rate(self._length + ahead)) for ahead, token in enumerate(tokens)]
+        rates = self._rates[min(self._length, _LONGEST) :]
+        rates += rates[-1:] * (limit - len(rates))
+        return list(zip(tokens, rates, strict=False))
 
-    def _follow(self, token: int) -> None:
-        """Moves past one token of the answer: checks its guess, remembers its place and guesses what is next."""
-        place, before = self._place, len(self._before)
-        if place >= 0:
-            index = min(self._length, _LONGEST)
-            self._guesses[index] = self._guesses[index] * _MEMORY + 1
-            self._right[index] *= _MEMORY
-            if token == (self._before[place] if place < before else self._answer[place - before]):
-                self._right[index] += 1
-                self._place, self._length = place + 1, self._length + 1
-            else:
-                self._place, self._length = -1, 0
-        newest = self._newest
-        if newest:
-            self._after_token[newest[-1]] = before + self._read
-        if len(newest) == _RUN:
-            self._after_run[_key(newest)] = before + self._read
-        self._newest = (*newest[-_RUN + 1 :], token)
-        self._read += 1
-        if self._length < _RUN:
-            self._search()
+    def _check(self, token: int) -> None:
+        """Compares the guess with the token that came, updates its rate, and moves on or drops the match."""
+        place, before, length = self._place, self._before, self._length
+        right = token == (before[place] if place < len(before) else self._answer[place - len(before)])
+        index = length if length < _LONGEST else _LONGEST
+        kept = self._guesses[index] * _MEMORY
+        self._guesses[index] = kept + 1
+        self._rates[index] = (self._rates[index] * kept + right) / (kept + 1)
+        if right:
+            self._place, self._length = place + 1, length + 1
+        else:
+            self._place, self._length = -1, 0
 
-    def _rate(self, length: int) -> float:
-        index = min(length, _LONGEST)
-        return self._right[index] / self._guesses[index]
+    def _remember_first(self, here: int) -> None:
+        """Remembers the place of the newest token where fewer than three came before it, and makes the first run."""
+        if self._newest >= 0:
+            self._after_token[self._newest] = here
+        if here + 1 >= _RUN:
+            self._run = _key((self._before + self._answer[: self._read])[-_RUN:])
 
     def _search(self) -> None:
         """Finds a place with a long match, or with a short one if there is none yet."""
-        newest = self._newest
-        if len(newest) == _RUN:
-            key = _key(newest)
-            place = self._after_run.get(key, -1)
-            place = place if place >= 0 else self._index.after_run(key)
+        if self._run >= 0:
+            place = self._after_run.get(self._run, -1)
+            place = place if place >= 0 else self._index.after_run(self._run)
             if place >= 0:
                 self._place, self._length = place, _RUN
                 return
-        if newest and not self._length:
-            place = self._after_token.get(newest[-1], -1)
-            place = place if place >= 0 else self._index.after_token(newest[-1])
+        if self._newest >= 0 and not self._length:
+            place = self._after_token.get(self._newest, -1)
+            place = place if place >= 0 else self._index.after_token(self._newest)
             if place >= 0:
                 self._place, self._length = place, 1
 
@@ -181,9 +190,9 @@ class ForcedRate:
         return self._right / self._guesses
 
 
-def _key(tokens: tuple[int, ...]) -> int:
-    """Returns the key of `_RUN` tokens."""
-    return (tokens[-3] << _ID_BITS | tokens[-2]) << _ID_BITS | tokens[-1]
+def _key(tokens: list[int]) -> int:
+    """Returns an integer that identifies a run of `_RUN` tokens."""
+    return ((tokens[0] << _ID_BITS | tokens[1]) << _ID_BITS | tokens[2]) & _RUN_BITS
 
 
 def _sorted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -193,7 +202,13 @@ def _sorted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _last(by_key: tuple[np.ndarray, np.ndarray], key: int, size: int) -> int:
-    """Returns the place after the last run of `size` tokens with this key, or -1."""
+    """Returns the place after the last run of `size` tokens with this key, or -1.
+
+    Args:
+        by_key: the result of `_sorted`.
+        key: the key.
+        size: number of tokens in a run.
+    """
     keys, order = by_key
     index = int(keys.searchsorted(key, side="right")) - 1
     return int(order[index]) + size if index >= 0 and keys[index] == key else -1

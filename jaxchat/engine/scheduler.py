@@ -164,7 +164,12 @@ class Scheduler:
             for row in wrong:
                 step.rows[row].dispatched -= 1
         # A sequence that ended while this step was in flight has a surplus token here, which is discarded.
-        return [self._accept(s, row, outcome) for row, s in enumerate(step.rows) if row not in wrong and not s.finished]
+        tokens, finite = outcome.tokens.tolist(), outcome.finite.tolist()
+        return [
+            self._accept(s, tokens[row] if finite[row] else None, row, outcome)
+            for row, s in enumerate(step.rows)
+            if row not in wrong and not s.finished
+        ]
 
     def _headroom(self) -> int:
         """Returns the number of pages that admission leaves free, one for each running sequence.
@@ -223,31 +228,20 @@ class Scheduler:
         sequence.swapped = None
         return Step(work, (sequence,))
 
-    def _accept(self, sequence: Sequence, row: int, result: StepResult) -> TokenEvent:
+    def _accept(self, sequence: Sequence, token: int | None, row: int, result: StepResult) -> TokenEvent:
+        """Gives a sequence its sampled token, None if the logits were not finite, and returns the event of it."""
         sequence.sampled += 1
-        token, finish = int(result.tokens[row]), self._finish(sequence, row, result)
-        sequence.tokens.append(token)
+        finish = _finish(sequence, token)
         if finish:
             self._end(sequence)
-        if finish in ("numerical_error", "grammar_error"):
+        if token is None or finish == "grammar_error":
             return TokenEvent(sequence.request_id, sequence.choice, -1, finish)
+        sequence.tokens.append(token)
         logprob, top = 0.0, None
         if sequence.request.sampling.logprobs:
             logprob, top = float(result.logprobs[row]), TopLogprobs(result.top_ids[row], result.top_logprobs[row])
         cached = sequence.cached_tokens
         return TokenEvent(sequence.request_id, sequence.choice, token, finish, logprob, top, cached)
-
-    def _finish(self, sequence: Sequence, row: int, result: StepResult) -> Finish | None:
-        if not result.finite[row]:
-            return "numerical_error"
-        if sequence.constraint_failed:
-            return "grammar_error"
-        token = int(result.tokens[row])
-        if sequence.ends_with(token):
-            return "stop"
-        if sequence.constraint and not accepts_token(sequence.constraint, token):
-            return "grammar_error"
-        return "length" if sequence.sampled >= sequence.request.max_tokens else None
 
     def _end(self, sequence: Sequence) -> None:
         """Removes a finished sequence.
@@ -276,3 +270,16 @@ class Scheduler:
         self._decoding.pop(sequence.slot, None)
         self._kv_cache.free(sequence)
         self._free_slots.append(sequence.slot)
+
+
+def _finish(sequence: Sequence, token: int | None) -> Finish | None:
+    """Advances the grammar of a sequence by its newest token. Returns why the answer ends, or None if it goes on."""
+    if token is None:
+        return "numerical_error"
+    if sequence.constraint_failed:
+        return "grammar_error"
+    if sequence.ends_with(token):
+        return "stop"
+    if sequence.constraint and not accepts_token(sequence.constraint, token):
+        return "grammar_error"
+    return "length" if sequence.sampled >= sequence.request.max_tokens else None

@@ -99,15 +99,14 @@ class Speculation:
         limit = min(limit, sequence.request.max_tokens - sequence.dispatched - 1)
         tokens: list[int] = []
         gains: list[float] = []
-        gain = 1.0
-        for place, (token, right) in enumerate(_next_tokens(sequence, ahead + limit) if limit > 0 else ()):
+        gain, stop_tokens = 1.0, sequence.request.stop_tokens
+        for token, right in _next_tokens(sequence, ahead + limit) if limit > 0 else ():
             gain *= right
-            if gain < _LEAST_GAIN or token in sequence.request.stop_tokens:
+            if gain < _LEAST_GAIN or token in stop_tokens:
                 break
-            if place >= ahead:
-                tokens.append(token)
-                gains.append(gain)
-        return tokens, gains
+            tokens.append(token)
+            gains.append(gain)
+        return tokens[ahead:], gains[ahead:]
 
 
 def _next_tokens(sequence: Sequence, limit: int) -> list[tuple[int, float]]:

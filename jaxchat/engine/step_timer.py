@@ -11,7 +11,7 @@ _AT_ONCE = 1e-4  # seconds: a result that takes less was there before the host w
 
 
 class StepTimer:
-    """A clock of steps.
+    """A clock that measures how long steps take.
 
     A step begins when the step before it ends, or when it is dispatched while no other is in flight. It ends when its
     result arrives. If no other step is in flight at that time, it ends when the next one is dispatched, because the

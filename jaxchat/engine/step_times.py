@@ -43,12 +43,18 @@ class StepTimes:
                 self._seconds[other] -= _FORGET * (estimate - smaller)
 
     def seconds(self, rows: int, awaited: bool) -> float:
-        """Returns the estimate for a step of `rows` rows; 0 if no smaller program has run either."""
+        """Returns the estimated seconds of a step of `rows` rows, awaited or not.
+
+        Returns 0 if neither its program nor a smaller one has run.
+        """
         key = self.buckets[bisect_left(self.buckets, rows)], awaited
         return self._seconds[key] if key in self._seconds else self._smaller(*key)
 
     def _smaller(self, bucket: int, awaited: bool) -> float:
-        """Returns the estimate of the next smaller program that has run, awaited or not; 0 if there is none."""
+        """Returns the estimated seconds of the next smaller program that has run with the same value of `awaited`.
+
+        If there is none, an awaited step counts as fast as one that is not awaited. Without any estimate, returns 0.
+        """
         for smaller in reversed(self.buckets[: self.buckets.index(bucket)]):
             if (smaller, awaited) in self._seconds:
                 return self._seconds[smaller, awaited]

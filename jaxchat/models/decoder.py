@@ -24,8 +24,8 @@ class Decoder(nn.Module):
     Layers are unrolled, with one parameter subtree each: scanning stacked weights would copy them in every step on CPU
     and GPU.
 
-    The array of a decode step has one token of each of R sequences. The array of a prefill step has T tokens of one
-    sequence. Training packs several conversations into one array; its `attend` prevents attention between them.
+    The array of a decode step has one token of each of R sequences. The array of a prefill step has T tokens of one or
+    more prompts. Training packs several conversations into one array; its `attend` prevents attention between them.
     """
 
     config: ModelConfig
@@ -89,9 +89,7 @@ def hidden_states(decoder: Decoder, params: Any, tokens: Array, positions: Array
 
 
 def logits_of(decoder: Decoder, params: Any, hidden: Array) -> Array:
-    """Returns the logits of `hidden[T, D]`, f32 `[T, V]`, as `Decoder.logits` computes them with the parameters
-    `params`.
-    """
+    """Returns the logits, f32 `[T, V]`, that `Decoder.logits` computes with `params` for `hidden[T, D]`."""
     logits: Array = decoder.apply({"params": params}, hidden, method=Decoder.logits)  # type: ignore[assignment]
     return logits
 
@@ -149,12 +147,12 @@ class Block(nn.Module):
         return Norm.of(c, "dense_post_norm")(dense) + Norm.of(c, "experts_post_norm")(mixed)
 
     def _read(self, norm: str, x: Array) -> Array:
-        """Returns the input of half a block: the residual stream `x[T, D]`, normalised if `pre_norms`."""
+        """Returns the input of a sublayer: the residual stream `x[T, D]`, normalised if `pre_norms` is set."""
         y: Array = Norm.of(self.config, norm)(x) if self.config.pre_norms else x
         return y
 
     def _added(self, norm: str, y: Array) -> Array:
-        """Returns the output `y[T, D]` of half a block, normalised and scaled as the residual stream adds it."""
+        """Returns a sublayer's output `y[T, D]`, normalised and scaled, to be added to the residual stream."""
         c = self.config
         y = Norm.of(c, norm)(y) if c.post_norms else y
         return y if c.residual_scale == 1 else y * c.residual_scale

@@ -52,6 +52,9 @@ class HFConfigReader:
         """Returns the integer at `key`, or `default` if the key is absent.
 
         It must be at least `least`, and at most the bound of the key in `MOST`, by default 2**31 - 1.
+
+        Raises:
+            ModelError: the value is not such an integer, or the key is absent and has no default.
         """
         value, most = self._value(key, default), MOST.get(key, 2**31 - 1)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -64,6 +67,9 @@ class HFConfigReader:
         """Returns the number at `key`, or `default` if the key is absent.
 
         It must be finite and at least 0, or above 0 if `positive`.
+
+        Raises:
+            ModelError: the value is not such a number, or the key is absent and has no default.
         """
         value = self._value(key, default)
         if not _is_finite(value) or value < 0:
@@ -73,35 +79,42 @@ class HFConfigReader:
         return float(value)
 
     def flag(self, key: str, default: bool = False) -> bool:
-        """Returns the boolean at `key`, or `default` if the key is absent."""
+        """Returns the boolean at `key`, or `default` if the key is absent. Raises ModelError for another value."""
         value = self._value(key, default)
         if not isinstance(value, bool):
             raise self.error(key, "must be true or false")
         return value
 
     def word(self, key: str, default: str | None = None) -> str:
-        """Returns the string at `key`, or `default` if the key is absent."""
+        """Returns the string at `key`, or `default` if the key is absent.
+
+        Raises:
+            ModelError: the value is not a string, or the key is absent and has no default.
+        """
         value = self._value(key, default)
         if not isinstance(value, str):
             raise self.error(key, "must be a string")
         return value
 
     def numbers(self, key: str) -> tuple[float, ...]:
-        """Returns the list of finite numbers at `key`, empty if the key is absent."""
+        """Returns the list of finite numbers at `key`, empty if it is absent. Raises ModelError for another value."""
         values = self._list(key)
         if not all(map(_is_finite, values)):
             raise self.error(key, "must be a list of finite numbers")
         return tuple(map(float, values))
 
     def words(self, key: str) -> tuple[str, ...]:
-        """Returns the list of strings at `key`, empty if the key is absent."""
+        """Returns the list of strings at `key`, empty if the key is absent. Raises ModelError for another value."""
         values = self._list(key)
         if not all(isinstance(value, str) for value in values):
             raise self.error(key, "must be a list of strings")
         return tuple(values)
 
     def inner(self, key: str) -> HFConfigReader:
-        """Returns a reader of the object at `key`, which is empty if the key is absent."""
+        """Returns a reader of the object at `key`, or of an empty one if the key is absent.
+
+        Raises ModelError for another value.
+        """
         value = self._raw.get(key)
         if value is None:
             value = {}

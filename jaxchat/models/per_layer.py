@@ -43,7 +43,7 @@ class PerLayerInputs(nn.Module):
 
 
 class PerLayerResidual(nn.Module):
-    """The value that a per-layer input adds to the residual stream, before its norm.
+    """The value that a per-layer input adds to the residual stream. The block normalises it before adding it.
 
     It is `out(activation(gate(x)) * layer_input)`.
     """

@@ -77,7 +77,10 @@ def frequencies(config: RopeConfig, head_dim: int) -> tuple[np.ndarray, float]:
 
 
 def _llama3(base: np.ndarray, config: RopeConfig) -> np.ndarray:
-    """Scales as Llama 3.1: divides low frequencies by `factor`, keeps high ones, and interpolates between them."""
+    """Scales the frequencies f64 `[r/2]` as Llama 3.1 does.
+
+    Divides low ones by `factor`, keeps high ones, and interpolates between them.
+    """
     turns = config.original_context * base / (2 * math.pi)
     span = config.high_freq_factor - config.low_freq_factor
     smooth = np.clip((turns - config.low_freq_factor) / span, 0.0, 1.0)
@@ -85,7 +88,10 @@ def _llama3(base: np.ndarray, config: RopeConfig) -> np.ndarray:
 
 
 def _yarn(base: np.ndarray, config: RopeConfig, width: int) -> tuple[np.ndarray, float]:
-    """Scales as YaRN (arXiv 2309.00071): a ramp over dimensions from unscaled to interpolated."""
+    """Scales the frequencies f64 `[r/2]` by YaRN (arXiv 2309.00071). Returns them and the magnitude.
+
+    The scale is a ramp over dimensions from unscaled to interpolated.
+    """
 
     def dimension(turns: float) -> float:
         wavelength = config.original_context / (turns * 2 * math.pi)
@@ -103,7 +109,10 @@ def _yarn(base: np.ndarray, config: RopeConfig, width: int) -> tuple[np.ndarray,
 
 
 def _longrope(base: np.ndarray, config: RopeConfig) -> tuple[np.ndarray, float]:
-    """Scales as LongRoPE (arXiv 2402.13753): each frequency has a separate divisor."""
+    """Scales the frequencies f64 `[r/2]` by LongRoPE (arXiv 2402.13753). Returns them and the magnitude.
+
+    Each frequency has a separate divisor.
+    """
     magnitude = config.attention_factor
     if magnitude is None:
         stretch = math.log(max(config.factor, 1.0)) / math.log(config.original_context)
@@ -112,7 +121,10 @@ def _longrope(base: np.ndarray, config: RopeConfig) -> tuple[np.ndarray, float]:
 
 
 def _proportional(base: np.ndarray, config: RopeConfig) -> np.ndarray:
-    """Divides the first `fraction` of the frequencies by `factor` and sets the others to 0, as Gemma 4 does."""
+    """Scales the frequencies f64 `[r/2]` as Gemma 4 does.
+
+    Divides the first `fraction` of them by `factor` and sets the others to 0.
+    """
     kept = int(config.fraction * len(base))
     return np.where(np.arange(len(base)) < kept, base / config.factor, 0.0)
 

@@ -29,7 +29,7 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
         MultihostError: a process does not join in time or differs from the leader, or the leader is lost.
         OSError: `cache_dir` names a folder that is not writable.
         ValueError: a name is not registered, or settings do not fit the model or the devices. Or answers could depend
-            on the slot although `engine.determinism` is "exact".
+            on the slot or on other prompts although `engine.determinism` is "exact".
     """
     from jaxchat.parallel.distributed import join, leave  # these import jax
     from jaxchat.runtime.load import load_runner

@@ -123,7 +123,7 @@ def only(*served: Any) -> Put:
 def echo(reader: readers.Reader[Any]) -> Put:
     """Returns a `Put` that only checks a value with `reader`, and leaves the message as it is.
 
-    For values that clients send back with the messages of answers, and that repeat what other fields say.
+    Clients send such values back with the messages of answers, but the values only repeat what other fields say.
     """
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:

@@ -114,7 +114,7 @@ def _put_list(reader: readers.Reader[Any]) -> puts.Put:
 
 
 def _put_schema(rules: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    """Puts a JSON Schema, which is an object or the JSON text of one."""
+    """Puts a JSON Schema into the field `key` of `rules`. `value` is the schema, or its JSON text."""
     setattr(rules, key, readers.string(value, path) if isinstance(value, str) else readers.json_text(value, path))
 
 

@@ -159,7 +159,7 @@ def _chunk_choice(choice: v1.ChunkChoice) -> Json:
 
 
 def _token_ids(key: str, message: Any) -> Json:
-    """Returns the token ids of an answer or a part of one under `key`, or nothing if it has none."""
+    """Returns `{key: ids}` for the token ids in the field `key` of a message, or {} if the field is empty."""
     ids = list(getattr(message, key))
     return {key: ids} if ids else {}
 

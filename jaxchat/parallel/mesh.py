@@ -129,8 +129,9 @@ class Placement:
         return jax.tree.map(one, params)
 
     def place(self, spec: ParamSpec, array: np.ndarray) -> jax.Array:
-        """Puts a loaded parameter on its devices, each of which receives only its part. Returns it with the same shape
-        and dtype.
+        """Puts a loaded parameter on its devices, each of which receives only its part.
+
+        The result has the same shape and dtype.
 
         Args:
             spec: the parameter's spec.

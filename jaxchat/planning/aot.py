@@ -163,7 +163,7 @@ def refine(plan: Plan, model: ModelConfig, stored: Stored = not_quantised) -> Pl
 
     Args:
         plan: the plan.
-        model: the model that it is of.
+        model: the model that was planned.
         stored: the forms in which the model's tensors are stored.
 
     Raises:

@@ -32,7 +32,7 @@ def not_quantised(part: TensorSlice) -> None:
 def stored_in_config(raw: Mapping[str, Any]) -> Stored:
     """Returns the forms that `quantization_config` of `raw`, the object in a `config.json`, describes.
 
-    Of forms that cannot be planned, weights count as widened.
+    If the form of the weights is not a `PlannedForm`, the weights count as not quantised.
     """
     quantization = raw.get("quantization_config")
     if not isinstance(quantization, Mapping):
@@ -75,7 +75,10 @@ def _row(kind: TensorType, inputs: int) -> QuantisedRows:
 
 
 def _rows(part: TensorSlice) -> tuple[int, int]:
-    """Returns the rows of a matrix that a part is. The rows of an entry of a stack are its outputs."""
+    """Returns the first row of a part and the row after its last one.
+
+    If the tensor is a stack, the rows are the outputs of one entry.
+    """
     if len(part.stored_shape) == 2:
         return part.rows or (0, part.stored_shape[0])
     return 0, math.prod(part.stored_shape[2:])

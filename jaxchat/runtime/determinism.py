@@ -63,7 +63,7 @@ def agreeing_prefill_buckets(runner: Runner) -> tuple[int, ...]:
 
 
 def prompts_agree(runner: Runner) -> bool:
-    """Returns whether prompts get the same bits alone and in steps of C tokens with others.
+    """Returns whether a prompt gets the same bits alone and in steps of C tokens that it shares with other prompts.
 
     Leaves meaningless values in slots and pages, which are never read.
     """
@@ -124,7 +124,7 @@ class _Trial:
     def everywhere(self) -> list[list[bytes]]:
         """Returns for each sequence the bits that each of its copies computes.
 
-        Every slot holds one copy. Copies of different sequences alternate.
+        There is a copy in as many slots as there are pages for. Copies of different sequences alternate.
         """
         sizes, count = self._runner.sizes, len(self._swapped)
         per_sequence = self._pages.shape[1]
@@ -138,7 +138,10 @@ class _Trial:
         return [bits[first::count] for first in range(count)]
 
     def decode(self, rows: int) -> list[bytes]:
-        """Returns the bits that the program of `rows` rows computes for each sequence, `rows` sequences at a time."""
+        """Returns the bits of each prompt's first token, then those of each decode step of each sequence.
+
+        The program of `rows` rows decodes `rows` sequences at a time.
+        """
         bits = list(self._first)
         for first in range(0, len(self._swapped), rows):
             group = range(first, min(first + rows, len(self._swapped)))
@@ -152,7 +155,10 @@ class _Trial:
 
 
 def _interleaved(slices: list[list[PrefillSlice]], bucket: int) -> Iterator[tuple[PrefillSlice, ...]]:
-    """Yields steps with the next slice of each sequence that fits, in rotation, until all slices are in a step."""
+    """Divides the slices of several sequences into steps of at most `bucket` tokens.
+
+    Each step takes the next slice of every sequence, if it fits. A different sequence comes first in each step.
+    """
     queues = deque(deque(each) for each in slices)
     while any(queues):
         room = bucket

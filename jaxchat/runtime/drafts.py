@@ -27,13 +27,13 @@ class Drafts:
 
     @staticmethod
     def of(tokens: Array) -> Drafts:
-        """Returns the drafts of R rows. `tokens`, i32 `[R]`, are those of the class."""
+        """Returns the drafts of R rows. `tokens`, i32 `[R]`, becomes the field of that name."""
         rows = jnp.arange(len(tokens), dtype=jnp.int32)
         first = jax.lax.cummax(jnp.where(tokens < 0, rows, 0))
         return Drafts(tokens, rows - first)
 
     def accepted(self, sampled: Array) -> Array:
-        """Returns which rows are accepted, bool `[R]`. First rows always are.
+        """Returns which rows are accepted, bool `[R]`. The first row of a sequence always is.
 
         Args:
             sampled: i32 `[R]`, the token that each row sampled.
@@ -56,7 +56,7 @@ class Drafts:
         Row i of a sequence has d_i .. d_1.
 
         Args:
-            nothing: the filler after a row's drafts.
+            nothing: the value of the entries after a row's drafts.
         """
         depth = jnp.arange(min(len(self.tokens) - 1, MAX_DRAFTS))
         rows = jnp.arange(len(self.tokens))[:, None] - depth

@@ -114,7 +114,8 @@ def load_runner(
         OSError: `engine.cache_dir` names a folder that cannot be written.
         RegistryError: an attention backend or a logits processor of `engine` is not registered.
         ValueError: sizes or devices do not fit the model, or a logits processor has no `identity`. Or
-            `engine.determinism` is "exact", but answers could depend on the copy of the model or on the slot.
+            `engine.determinism` is "exact", but answers could depend on the copy of the model, the slot or other
+            prompts.
     """
     with trim_afterwards(), compile_cache.kept_in(cache_folder(engine.cache_dir)):
         return _load(directory, engine, valid, text_digest, report, agree, tune_process)
@@ -188,10 +189,10 @@ def _load(
 
 
 def _decode_sizes(engine: EngineConfig, params: Any) -> tuple[int, ...]:
-    """Returns the row counts of the decode programs. If weights are in groups, the default includes a single row.
+    """Returns the row counts of the decode programs.
 
-    A second row makes products with such weights up to a fifth slower. Other products wait for memory, so that a second
-    row costs nothing.
+    The default includes a program for a single row only if weights are in groups: a second row makes products with such
+    weights up to a fifth slower. In other products a second row costs nothing, because they wait for memory.
     """
     packed = jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, GroupedWeight))
     single = engine.decode_buckets is None and any(isinstance(leaf, GroupedWeight) for leaf in packed)
@@ -212,7 +213,7 @@ def _restrict_to_agreeing(runners: tuple[Runner, ...], weights: str, record: Sta
     Processes of a multihost group ignore the record and always compare, because all must run the same steps.
 
     Raises:
-        ValueError: the runners' programs differ, or bits depend on the slot or the row.
+        ValueError: the runners' programs differ, or bits depend on the slot, the row or other prompts.
     """
     first, *others = runners
     if any(runner.digests() != first.digests() for runner in others):

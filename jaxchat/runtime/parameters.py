@@ -145,7 +145,7 @@ class _Preparation:
     def _placed(self, packed: Any) -> Any:
         """Returns a packed parameter with the sharding that a placed one has.
 
-        Programs depend on shardings. Weights in groups are packed on the host, so that the programs of copies of the
-        model would otherwise differ.
+        Compiled programs depend on shardings. Weights in groups are packed on the host and have none, so the programs
+        for different copies of the model would differ.
         """
         return self._placement.copy(packed)

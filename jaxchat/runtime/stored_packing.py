@@ -25,9 +25,9 @@ _STACK = 3  # axes of a stack of matrices
 
 @dataclass(frozen=True)
 class RowParts:
-    """The rows of one weight, all of one form and order of inputs, in several parts.
+    """The rows of one weight in several parts, which all have the same form and the same order of inputs.
 
-    `outputs` has the index of each row's output, in the order of the rows. Further entries are outputs of padding.
+    Row i belongs to output `outputs[i]`. Entries beyond the number of rows are outputs of padding.
     """
 
     parts: tuple[QuantisedRows, ...]
@@ -57,7 +57,7 @@ class RowsPacking(Protocol):
         """
 
     def plain(self, spec: ParamSpec, outputs: tuple[int, ...], rows: np.ndarray) -> PackedWeight | None:
-        """Packs rows that are not quantised, as one part of a parameter whose other parts are.
+        """Packs the unquantised rows of one part of a parameter whose other parts are quantised.
 
         Returns None if the layout does not support this.
 
@@ -137,7 +137,10 @@ class StoredPacking:
         return self._same_form(spec, weights) or (None if spec.per_expert else self._joined(spec, pieces))
 
     def _same_form(self, spec: ParamSpec, weights: Sequence[Sequence[Piece]]) -> PackedWeight | None:
-        """Packs a parameter whose pieces are rows of outputs in one form. Returns None for other pieces."""
+        """Packs a parameter whose pieces are quantised in one form, with a stored row for each output.
+
+        Returns None for other pieces.
+        """
         rows = [rows for pieces in weights for _, rows in pieces if isinstance(rows, QuantisedRows)]
         if len(rows) < sum(map(len, weights)) or len({part.form for part in rows}) > 1:
             return None
@@ -154,7 +157,7 @@ class StoredPacking:
     def _joined(self, spec: ParamSpec, pieces: Sequence[Piece]) -> JoinedWeight | None:
         """Packs a parameter whose pieces have several forms and follow each other on one axis.
 
-        Returns None if the pieces do not lie so, or if one of them cannot be packed.
+        Returns None if the pieces are arranged otherwise, or if one of them cannot be packed.
         """
         inputs = len(spec.contracted)
         axis = max((len(part.place) for part, _ in pieces), default=0) - 1 - inputs
@@ -170,26 +173,26 @@ class StoredPacking:
 
 
 def _entry(spec: ParamSpec, piece: Piece) -> object:
-    """Returns the number of the expert that a piece belongs to."""
+    """Returns the index of the expert that a piece belongs to, or 0 for a parameter without experts."""
     part, _ = piece
     first = part.place[0] if spec.per_expert else 0
     return first.start if isinstance(first, slice) else first
 
 
 def outputs_of(spec: ParamSpec) -> tuple[int, ...]:
-    """Returns the sizes of the output axes of a parameter. The outputs of a table are its rows."""
+    """Returns the sizes of the output axes of a parameter. A table `[V, D]` has its V rows as outputs."""
     if spec.axes[0] == "vocab":
         return spec.shape[:1]
     return spec.shape[len(spec.contracted) + spec.per_expert :]
 
 
 def _rows_are_outputs(spec: ParamSpec, part: TensorSlice, outputs: tuple[int, ...]) -> bool:
-    """Returns whether the stored rows of a part are outputs: of a matrix, a table or an entry of a stack."""
+    """Returns whether each stored row of a part has the weights of one output."""
     return part.transposed or spec.shape[:1] == outputs or len(part.stored_shape) == _STACK
 
 
 def _numbers(spec: ParamSpec, part: TensorSlice, outputs: tuple[int, ...]) -> np.ndarray:
-    """Returns the index of the output of each row of a part, int `[rows]`, in the order of the rows."""
+    """Returns for each row of a part the index of its output, int `[rows]`."""
     skipped = spec.per_expert + len(spec.contracted)
     numbers = np.arange(prod(outputs)).reshape(outputs)[part.place[skipped:]]
     return (numbers.swapaxes(-1, -2) if part.alternating else numbers).ravel()

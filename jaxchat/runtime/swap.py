@@ -80,7 +80,10 @@ class Swapper:
         return pages, slots
 
     def _blocks(self, ids: np.ndarray) -> list[Array]:
-        """Returns `ids` in blocks of fixed width, padded with N. The id N reads an arbitrary page and writes none."""
+        """Returns `ids`, i32 `[n]`, in blocks of a fixed size, padded with N.
+
+        The id N reads an arbitrary page and writes none.
+        """
         padded = np.full(cdiv(len(ids), self._width) * self._width, self._sizes.pages, np.int32)
         padded[: len(ids)] = ids
         return [self._put(block) for block in padded.reshape(-1, self._width)]

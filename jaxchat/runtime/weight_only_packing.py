@@ -26,7 +26,7 @@ from jaxchat.runtime.stored_packing import RowParts, outputs_of
 
 @dataclass(frozen=True)
 class WeightOnlyRows:
-    """The layout for accelerators and meshes, see `jaxchat.kernels.matmul.weight_only`."""
+    """The layout of quantised rows on accelerators and meshes, which `jaxchat.kernels.matmul.weight_only` describes."""
 
     placement: Placement
     dtype: str  # of activations, and of weights that are not quantised
@@ -69,7 +69,7 @@ class WeightOnlyRows:
 
 @dataclass(frozen=True)
 class WeightOnlyShapes(WeightOnlyRows):
-    """The same layout for planning: shapes with shardings in place of arrays. Only the form of rows counts."""
+    """The same layout for planning, with shapes and shardings in place of arrays. The values of rows are not read."""
 
     def weight(self, spec: ParamSpec, outputs: tuple[int, ...], stack: Sequence[RowParts]) -> WeightOnly | TiedTable:
         """Returns the shapes of one weight, or of a stack."""

@@ -75,13 +75,16 @@ class PanelPacking:
 
 @dataclass(frozen=True)
 class Int8Packing:
-    """The packing into int8. `targets` are the custom calls by dtype, from `native_matmuls`. Empty: XLA multiplies."""
+    """The packing into int8.
+
+    `targets` are the custom calls by dtype, from `native_matmuls`. If it is empty, XLA multiplies.
+    """
 
     targets: dict[str, str]
 
     @property
     def target(self) -> str:
-        """The custom call that multiplies by int8, empty for XLA."""
+        """The custom call that multiplies by int8; "" if XLA multiplies."""
         return self.targets.get("int8", "")
 
     def matrix(self, w: Array, inputs: int) -> Int8:
@@ -109,9 +112,10 @@ class Int8Packing:
 
 @dataclass(frozen=True)
 class Int4Packing:
-    """The packing into groups of 32 weights with 4 bits, and with 8 bits where outputs are the vocabulary.
+    """The packing into groups of 32 inputs that share a scale.
 
-    `target` is the custom call from `kernels.matmul.grouped.native_grouped`. Empty: XLA multiplies.
+    Codes have 8 bits in weights whose outputs are the vocabulary, otherwise 4. `target` is the custom call from
+    `kernels.matmul.grouped.native_grouped`; if it is empty, XLA multiplies.
     """
 
     target: str

@@ -54,7 +54,11 @@ def categorical(z: Array, truncation: Truncation, keys: Keys, sampled_rows: Arra
 
 
 def _from_candidates(z: Array, truncation: Truncation, keys: Keys) -> tuple[Array, Array]:
-    """Returns tokens i32 `[S]`, and whether the truncation of each row keeps only candidates, bool `[S]`."""
+    """Samples each row from its `CANDIDATES` most likely tokens, within its truncation.
+
+    Returns:
+        The tokens, i32 `[S]`, and whether the row's truncation keeps none but these candidates, bool `[S]`.
+    """
     vocab = z.shape[-1]
     k, top_p, min_p = truncation.top_k[:, None], truncation.top_p[:, None], truncation.min_p[:, None]
     values, ids = top_k(z, min(CANDIDATES, vocab))
@@ -78,9 +82,9 @@ def _from_candidates(z: Array, truncation: Truncation, keys: Keys) -> tuple[Arra
 
 
 def _from_groups(z: Array, truncation: Truncation, keys: Keys, rows: Array, truncated: Array) -> Array:
-    """Returns tokens, i32 `[S]`, for the rows that `rows` marks, bool `[S]`. Other rows are meaningless.
+    """Samples a group and then a token in it, for the rows that `rows` marks, bool `[S]`. Returns tokens i32 `[S]`.
 
-    In rows that `truncated` marks, bool `[S]`, the token is within the truncation.
+    Other rows are meaningless. In rows that `truncated` marks, bool `[S]`, the token is within the truncation.
     """
     masses = log_masses(z)
     ranking = Ranking.of(z, truncation.top_p)
@@ -108,7 +112,7 @@ def _from_groups(z: Array, truncation: Truncation, keys: Keys, rows: Array, trun
 
 
 def _by_groups(z: Array, masses: Array, keys: Keys) -> Array:
-    """Samples a group of the whole row by its mass, then one of its tokens. Returns tokens i32 `[S]`."""
+    """Samples one of all groups of a row by its probability mass, then a token of that group. Returns i32 `[S]`."""
     numbers = jnp.arange(masses.shape[-1])[None]
     group = jnp.argmax(masses + gumbel(keys, numbers + GROUP_IDS), axis=-1)[:, None]
     ids = group * GROUP + jnp.arange(GROUP)

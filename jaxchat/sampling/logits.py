@@ -1,4 +1,4 @@
-"""Adjustments of logits before sampling, in the order of the contract: bias, penalties, exclusive tokens and bans.
+"""Adjustments of logits before sampling, in the order in which they apply: bias, penalties, exclusive tokens and bans.
 
 Every function takes and returns logits f32 `[S, V]`. Rows that do not use a function's feature keep their bits.
 """
@@ -15,14 +15,14 @@ BAN, EXCLUSIVE = -100.0, 100.0
 
 
 def mask_padding(logits: Array, valid: int) -> Array:
-    """Returns the logits with -inf for ids from `valid` on, which are padding rows of the embedding."""
+    """Returns the logits `[S, V]` with -inf for ids from `valid` on, which are padding rows of the embedding."""
     if valid == logits.shape[-1]:
         return logits
     return jnp.where(jnp.arange(logits.shape[-1]) < valid, logits, -jnp.inf)
 
 
 def add_bias(mu: Array, state: SamplingState) -> Array:
-    """Returns `mu[j] + logit_bias[j]` for each token j."""
+    """Returns `mu[i, j] + logit_bias[i, j]` for each row i and token j, f32 `[S, V]`."""
     return mu.at[_rows(mu), state.bias_ids].add(state.bias, mode="drop")
 
 
@@ -42,7 +42,7 @@ def apply_penalties(mu: Array, state: SamplingState) -> Array:
 
 
 def restrict(mu: Array, state: SamplingState) -> Array:
-    """Applies the ends of the bias range: +100 leaves only the tokens with that bias, -100 bans a token.
+    """Applies the ends of the bias range to logits `[S, V]`: +100 leaves only tokens with that bias, -100 bans a token.
 
     A row stays unchanged if both together would leave no token.
     """

@@ -27,7 +27,7 @@ class Logprobs:
 
     @staticmethod
     def zeros(slots: int, vocab: int) -> Logprobs:
-        """Returns zeros for `slots` rows."""
+        """Returns zeros for `slots` rows over a vocabulary of `vocab` tokens."""
         k = min(TOP, vocab)
         return Logprobs(
             jnp.zeros(slots, jnp.float32), jnp.zeros((slots, k), jnp.int32), jnp.zeros((slots, k), jnp.float32)

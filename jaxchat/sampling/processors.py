@@ -37,7 +37,7 @@ def register_logits_processor(name: str, process: Process, *, replace: bool = Fa
 
 @dataclass(frozen=True)
 class LogitsProcessor:
-    """A registered processor under its name."""
+    """A registered logits processor with its name."""
 
     name: str
     process: Process

@@ -153,7 +153,7 @@ def _tempered(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
 
 
 def _processed(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
-    """Returns the logits of the distribution that each row samples from.
+    """Returns the logits of the distribution that each row samples from, f32 `[S, V]`.
 
     Those of greedy rows are taken before temperature and truncation.
     """

@@ -72,7 +72,7 @@ def _top_k(slot: SlotInput) -> int:
 
 
 def _seed_words(slot: SlotInput) -> np.ndarray:
-    """Returns the two halves of the 64-bit seed, high word first."""
+    """Returns the two halves of the 64-bit seed, high word first, u32 `[2]`."""
     return np.array([slot.params.seed >> 32, slot.params.seed & 0xFFFFFFFF], np.uint32)
 
 

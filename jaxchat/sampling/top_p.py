@@ -46,7 +46,10 @@ class Ranking(NamedTuple):
 
 
 def _needed(goal: Array, above: Array, tied_weight: Array) -> Array:
-    """Returns how many tokens of weight `tied_weight` reach the goal, given the sum of those above; at least one."""
+    """Returns how many tokens of weight `tied_weight`, added to the sum `above`, reach `goal`; at least one.
+
+    All are f32 `[S, 1]`.
+    """
     return jnp.maximum(jnp.ceil((goal - above) / tied_weight), 1.0)
 
 
@@ -85,7 +88,14 @@ def _float(bits: Array) -> Array:
 
 
 def _drop_surplus_ties(keep: Array, tied: Array, weight: Array, goal: Array) -> Array:
-    """Keeps only as many tokens at the threshold as needed, those with the lowest ids."""
+    """Returns `keep` without the tied tokens that the nucleus does not need. Those with the lowest ids remain.
+
+    Args:
+        keep: tokens at least as likely as the least likely one of the nucleus, bool `[S, V]`.
+        tied: those that are as likely as it, bool `[S, V]`.
+        weight: f32 `[S, V]`, as in `Ranking`.
+        goal: f32 `[S, 1]`, as in `Ranking`.
+    """
     above = jnp.sum(jnp.where(keep & ~tied, weight, 0.0), axis=-1, keepdims=True)
     tied_weight = jnp.max(jnp.where(tied, weight, 0.0), axis=-1, keepdims=True)
     needed = _needed(goal, above, tied_weight)

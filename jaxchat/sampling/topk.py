@@ -88,5 +88,5 @@ def _ordered_bits(x: Array) -> Array:
 
 
 def _flipped(bits: Array) -> Array:
-    """Maps bits of f32 to i32 in the order of the values, and back."""
+    """Maps the bits of f32 values to i32 that sort as the values do. Applied twice, it returns the bits."""
     return jnp.where(bits < 0, bits ^ jnp.int32(0x7FFFFFFF), bits)

@@ -34,15 +34,19 @@ class Truncation:
         )
 
     def has_top_k(self, vocab: int) -> Array:
-        """Returns whether `top_k` limits each row, bool `[S]`."""
+        """Returns which rows `top_k` limits, bool `[S]`."""
         return self.top_k < vocab
 
     def applies(self, vocab: int) -> Array:
-        """Returns whether any of the three limits each row, bool `[S]`."""
+        """Returns which rows have at least one of the three limits, bool `[S]`."""
         return self.has_top_k(vocab) | (self.top_p < 1.0) | (self.min_p > 0.0)
 
     def apply(self, z: Array) -> Array:
-        """Returns `z`, f32 `[S, V]` logits after temperature, with -inf for the tokens that are not kept."""
+        """Returns the logits with -inf for tokens outside the limits.
+
+        Args:
+            z: f32 `[S, V]`, logits after temperature.
+        """
         vocab = z.shape[-1]
         everything = jnp.full((len(z), 1), -jnp.inf), jnp.full((len(z), 1), vocab, jnp.int32)
         least, last = jax.lax.cond(

@@ -11,7 +11,7 @@ from serving.config import MultihostConfig
 def rejection_reason(
     hello: pb.Hello, config: MultihostConfig, facts: Mapping[str, str], admitted: Collection[int]
 ) -> str:
-    """Returns the reason for which the leader rejects a follower, or "" if the leader admits the follower.
+    """Returns why the leader rejects a follower, or "" if the leader admits the follower.
 
     Args:
         hello: the follower's first message.

@@ -22,9 +22,9 @@ from jaxchat.planning.stored_forms import stored_in_config
 from jaxchat.runtime import matmul_backend
 from jaxchat.runtime.parameters import load_parameters
 from tests import tiny
-from tests.checkpoints.forms.cases import CASES
-from tests.checkpoints.forms.writers import save
 from tests.checkpoints.gguf import tiny_gguf
+from tools.parity.forms.cases import CASES
+from tools.parity.forms.writers import save
 
 NAME, SHAPE = "model.layers.0.mlp.up_proj", (64, 128)
 KINDS = {

@@ -86,7 +86,7 @@ class Case:
         return [ask(float(at), rng.choice((SHORT, SHORT, SHORT, LONG)), ANSWER) for at in moments]
 
     def warm_up(self, vocab: int) -> list[Request]:
-        """Returns a few requests with the prompt lengths of the case and answers of at most 4 tokens.
+        """Returns the first requests of the case, all at once and with answers of at most 4 tokens.
 
         Args:
             vocab: size of the vocabulary.

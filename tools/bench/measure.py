@@ -173,7 +173,10 @@ class Bench:
         return Measured(median | self._roofline(case, median, limits), limits, others)
 
     def _roofline(self, case: Case, figures: Figures, limits: Limits) -> Figures:
-        """Returns the measured rate as a fraction of the rate that the probes' limits allow."""
+        """Returns the measured rate as a fraction of the rate that the probes' limits allow.
+
+        Returns {} if no single limit applies.
+        """
         if case.kind == "mix" or self._dtype == "gguf":  # no single limit: requests or weights of several kinds
             return {}
         rows = case.streams if case.kind == "decode" else int(case.size)

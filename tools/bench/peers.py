@@ -129,25 +129,19 @@ def prepare(peer: Peer, model: Path, dtype: str, cache: Path) -> None:
 
 
 class Worker:
-    """A process that runs a peer.
-
-    Args:
-        peer: the peer.
-        settings: the first message to the worker.
-        cache: folder with the peers' environments.
-
-    Raises:
-        RuntimeError: the model does not load. The message is that of the process.
-    """
+    """A process that runs a peer."""
 
     def __init__(self, peer: Peer, settings: Settings, cache: Path, root: Path = ROOT) -> None:
         """Starts the process, and waits until it has loaded the model.
 
         Args:
             peer: the peer to run.
-            settings: what it loads.
+            settings: the first message to the process, which says what to load.
             cache: folder with the peers' environments.
-            root: the checkout whose code it runs.
+            root: the checkout whose code the process runs.
+
+        Raises:
+            RuntimeError: the model does not load. The message is that of the process.
         """
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the worker
         self._process = subprocess.Popen(

@@ -60,7 +60,7 @@ def markdown(records: list[Record], command: str) -> str:
 
 
 def put(document: Path, name: str, text: str) -> None:
-    """Replaces the text between the markers of a document. Appends markers and text if there are none.
+    """Replaces the text between the markers of a document. Appends markers and text if the document has no markers.
 
     Args:
         document: the document.

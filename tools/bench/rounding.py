@@ -92,11 +92,11 @@ def attend_rounded(layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec
 
 
 def logits(directory: Path, tokens: list[np.ndarray], precision: Precision) -> list[np.ndarray]:
-    """Returns the logits, f32 `[T, V]`, of each conversation in `tokens`.
+    """Returns the logits, f32 `[T, V]`, of each text in `tokens`.
 
     Args:
         directory: the model.
-        tokens: token ids of each conversation, i32 `[T]`.
+        tokens: token ids of each text, i32 `[T]`.
         precision: the dtype of the weights, and what is rounded to int8.
     """
     config = read_config(directory)

@@ -4,8 +4,9 @@ One engine in this process answers each task with drafts and without, in turn, s
 request runs once before, so that its prompt is in the prefix cache. A task has four requests; with more users, several
 users send the same ones. The answers must be equal, and the exit status is 1 if any are not.
 
-The table has tokens per second without drafts and with them, and their ratio, the tokens of a sequence in one step, the
-share of drafts that were right, and for both the 95th percentile of the longest gap between two tokens of an answer.
+The table compares both ways by tokens per second, with their ratio, and by the longest gap between two tokens of an
+answer (95th percentile). For drafts, it also has the tokens of a sequence in one step, and the share of drafts that
+were right.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ async def answer(client: AsyncClient, model: str, request: Request) -> tuple[lis
 
 
 async def run(client: AsyncClient, model: str, requests: list[Request], users: int) -> Run:
-    """Sends the requests, `users` at a time, and returns what was seen."""
+    """Sends the requests, `users` at a time, and returns the answers and measurements."""
     stats, waiting = client.transport.session.stats, list(enumerate(requests))
     answers: dict[int, tuple[list[int], float]] = {}
 

@@ -2,9 +2,9 @@
 
 Runs the compiled programs without an engine, on a model with random weights. The first table has a step of S active
 slots with each sampling feature, compared with a greedy step. The second table has fewer users than slots, and compares
-two programs. One is the smallest program that computes the same bits as the program of S rows, as answers may not
-depend
-on the load. The other has exactly one row per user, and its bits may differ. Prints medians over alternating steps.
+two programs. One is the smallest program that computes the same bits as the program of S rows, because answers must not
+depend on the load. The other has exactly one row per user, and its bits may differ. Prints medians over alternating
+steps.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ WISHES = (
 
 
 def call_tools() -> tuple[Request, ...]:
-    """Returns wishes that need a function call."""
+    """Returns requests that need a function call."""
     return tuple(_ask(wish, 200, tools=TOOLS, tool_choice="required") for wish in WISHES)
 
 

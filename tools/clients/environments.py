@@ -28,8 +28,9 @@ class Environment:
 
     @property
     def recipe(self) -> str:
-        """A text that changes when the folder must be made again. It names the packages, and has the version of Python
-        or the protocol's sources.
+        """A text that changes when the folder must be made again.
+
+        It names the packages, and has the version of Python or the protocol's sources.
         """
         if self.language == "Python":
             return "\n".join((sys.version, *self.packages))

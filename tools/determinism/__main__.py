@@ -2,13 +2,16 @@
 
     python -m tools.determinism --requests 1000
 
-Every request first runs alone, with an empty prefix cache and without drafts. Then all requests run again, most of
-them with predictions of their answers, right and wrong ones: alone with drafts; in process under load, without drafts,
-with them and with a limit of drafts that changes all the time; and against a separate server process, over gRPC and
-REST, plain and streamed. Meanwhile, neighbours arrive, finish and are cancelled.
-The page pool is so small that sequences are swapped out and in all the time. Texts, calls, finish reasons and
-log-probabilities must be equal to the last bit. The exit status is 1 if an answer differs or a program is compiled
-after ready.
+Every request first runs alone, with an empty prefix cache and without drafts. Then all requests run again in several
+phases, most requests with right or wrong predictions of their answers:
+
+- alone, with drafts;
+- in process under load: without drafts, with drafts, and with a limit of drafts that changes all the time;
+- against a separate server process under load: over gRPC and REST, plain and streamed.
+
+Load means that neighbours arrive, finish and are cancelled meanwhile. The page pool is so small that sequences are
+swapped out and in all the time. Texts, calls, finish reasons and log-probabilities must be equal to the last bit. The
+exit status is 1 if an answer differs or a program is compiled after ready.
 """
 
 from __future__ import annotations

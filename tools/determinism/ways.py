@@ -33,7 +33,7 @@ def asking(client: AsyncClient | openai.AsyncOpenAI, stream: bool) -> Ask:
 
 
 def _with_extra_body(request: Request) -> Request:
-    """Returns the arguments with which the `openai` package sends a request. It has no parameters for extensions."""
+    """Returns a request as arguments for the `openai` package: extensions of the API are in `extra_body`."""
     own = {name: value for name, value in request.items() if name in _OPENAI_PARAMETERS}
     return own | {"extra_body": {name: value for name, value in request.items() if name not in own}}
 
@@ -68,7 +68,7 @@ async def crowded(asks: Sequence[Ask], requests: Sequence[Request], at_once: int
 
 @asynccontextmanager
 async def changing(limit_drafts: Callable[[int], None], limits: Sequence[int], rng: Random) -> AsyncIterator[None]:
-    """Calls `limit_drafts` within the context, every 50 ms with another of the `limits`."""
+    """Calls `limit_drafts` every 50 ms inside the `async with` block, each time with a random one of `limits`."""
 
     async def change() -> None:
         while True:

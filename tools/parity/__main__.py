@@ -1,7 +1,7 @@
-"""Measures how far our logits are from those of `transformers`, for every family, dtype and mesh.
+"""Measures how far our logits are from those of `transformers`: every family and quantised form, dtype and mesh.
 
     python -m tools.parity --write docs/models.md
-    python -m tools.parity --only mixtral "gemma 3" --meshes 1 8
+    python -m tools.parity --only mixtral GGUF --meshes 1 8
     python -m tools.parity --here --meshes 1
 
 `transformers` writes small random checkpoints. The compiled programs serve them over virtual CPU devices: prompts of up
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 def main() -> int:
     """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.parity", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="*", default=[], help="parts of the names of families; default: all")
+    parser.add_argument("--only", nargs="*", default=[], help="parts of the names of families and forms")
     parser.add_argument("--dtypes", nargs="*", default=DTYPES, choices=DTYPES)
     parser.add_argument("--meshes", nargs="*", default=MESHES, type=int, help="numbers of devices")
     parser.add_argument(

@@ -12,11 +12,13 @@ import torch
 
 from jaxchat.config import DTypeName
 from tools.parity.checkpoints import CASES, WHOLE, write
+from tools.parity.forms.models import FORMS, write_form
 from tools.parity.measure import Difference, difference, recording_runner
 
 DTYPES: tuple[DTypeName, ...] = ("float32", "bfloat16")
 MESHES = (1, 2, 4, 8)
 BOUNDS: dict[str, float] = {"float32": 1e-4, "bfloat16": 5e-2}
+ROUNDED = 0.1  # for kernels that round activations to 8 bits, those for quantised weights on one CPU device
 BEGIN, END = "<!-- parity: begin -->", "<!-- parity: end -->"
 
 
@@ -25,7 +27,7 @@ class Cell:
     """The result for one case in one dtype on one mesh.
 
     Attributes:
-        case: the key in `CASES`.
+        case: the key in `CASES`, or one of `FORMS`.
         dtype: dtype of weights and activations.
         devices: number of devices of the mesh.
         difference: the differences of the logits; None if the mesh cannot serve the case.
@@ -41,7 +43,7 @@ class Cell:
     @property
     def green(self) -> bool:
         """Whether the differences are within bounds, or the mesh cannot serve the case."""
-        bound = BOUNDS[self.dtype]
+        bound = ROUNDED if self.case in FORMS and self.devices == 1 else BOUNDS[self.dtype]
         return self.difference is None or (self.difference.prefill < bound and self.difference.decode < bound)
 
     def __str__(self) -> str:
@@ -52,7 +54,7 @@ class Cell:
 
 
 def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int]) -> Iterator[Cell]:
-    """Yields the result of each case in each dtype on each mesh.
+    """Yields the result of each family, and of each quantised form, in each dtype on each mesh.
 
     Args:
         only: parts of names of cases. Cases whose names contain none of them are left out. All cases run if it is
@@ -60,13 +62,13 @@ def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int
         dtypes: dtypes of weights and activations.
         meshes: numbers of devices.
     """
-    for case in CASES:
+    for case in (*CASES, *FORMS):
         if only and not any(word in case for word in only):
             continue
         with tempfile.TemporaryDirectory() as folder:
-            model = write(Path(folder), case)
+            model = write(Path(folder), case) if case in CASES else write_form(Path(folder), case)
             for dtype in dtypes:
-                reference = _rounded(model) if dtype == "bfloat16" else model
+                reference = _rounded(model) if dtype == "bfloat16" and case in CASES else model
                 for devices in meshes:
                     yield _cell(Path(folder), case, dtype, devices, reference)
 
@@ -78,13 +80,13 @@ def table(measured: Sequence[Cell], known: str = "") -> str:
     are kept if both tables have the same meshes.
     """
     meshes = sorted({cell.devices for cell in measured})
-    head = [f"| family | dtype | {' | '.join(map(str, meshes))} |", "|---" * (len(meshes) + 2) + "|"]
+    head = [f"| family or form | dtype | {' | '.join(map(str, meshes))} |", "|---" * (len(meshes) + 2) + "|"]
     rows = {tuple(line.split(" | ")[:2]): line for line in known.split("\n")[2:]} if known.startswith(head[0]) else {}
     cells = {(cell.case, cell.dtype, cell.devices): str(cell) for cell in measured}
     for case, dtype in dict.fromkeys((cell.case, cell.dtype) for cell in measured):
         line = " | ".join(cells.get((case, dtype, mesh), "") for mesh in meshes)
         rows[f"| {case}", dtype] = f"| {case} | {dtype} | {line} |"
-    order = [(f"| {case}", dtype) for case in CASES for dtype in DTYPES]
+    order = [(f"| {case}", dtype) for case in (*CASES, *FORMS) for dtype in DTYPES]
     return "\n".join([*head, *(rows[key] for key in order if key in rows)])
 
 

@@ -7,7 +7,7 @@ belong to, and the engine thread's work by phase:
 - pack: writes the input of that step;
 - dispatch: passes program and input to the device;
 - wait: waits for the previous step;
-- emit: processes and delivers the tokens of the previous step.
+- emit: processes the tokens of the previous step.
 
 Prints a table and writes a PNG. Text and transports are excluded. `tools.bench.overhead` measures their cost.
 """

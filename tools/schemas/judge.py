@@ -3,7 +3,8 @@
     python -m tools.schemas.judge --count 2000
 
 Random walks under the token mask must end in values that the package `jsonschema` accepts for the schema as it was
-sent. The mask must admit values that `jsonschema` accepts. The exit status is 1 if a value violates one of these rules.
+sent. The mask must admit values that `jsonschema` accepts, unless they have undeclared members. The exit status is 1 if
+a value violates one of these rules.
 """
 
 from __future__ import annotations
@@ -169,8 +170,9 @@ def closed(schema: Any) -> Any:
 
 
 def _members_closed(schema: Any) -> Any:
-    """Returns a part of an `allOf` or a similar list, closed only inside its members. Other parts may declare more
-    members.
+    """Returns a part of an `allOf` or a similar list, closed only inside its members.
+
+    The part itself stays open, because other parts may declare more members.
     """
     result = closed(schema)
     return {name: value for name, value in result.items() if name != "unevaluatedProperties"}

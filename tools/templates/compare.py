@@ -100,9 +100,9 @@ def _at_other_times(ours: str, theirs: str) -> bool:
 def _controls_are_the_templates(
     ours: Jaxchat, theirs: Transformers, conversation: Conversation, prompt: Prompt
 ) -> bool:
-    """Returns whether a prompt has the control tokens of the same conversation without spelled control tokens.
+    """Returns whether a prompt has the same control tokens as the prompt of the harmless conversation.
 
-    If `transformers` renders that conversation to the same text, all token ids must be equal.
+    If `transformers` renders the harmless conversation to the same text, all token ids must be equal.
     """
     reference = theirs.prompt(*plain_form(conversation.harmless()))
     if prompt.text == reference.text:
@@ -155,7 +155,7 @@ def _loses_refused_part(plain: Form, prompt: Prompt, reference: Prompt) -> bool:
 
 
 def _shown(form: Form, text: str) -> Counter[str]:
-    """Returns the number of times that a prompt has each text of a conversation, at most that in the conversation."""
+    """Counts the texts of a conversation that a prompt has. None counts more often than the conversation has it."""
     texts = _all_texts(form)
     return Counter({each: min(count, text.count(each)) for each, count in texts.items() if each in text})
 

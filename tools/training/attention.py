@@ -51,7 +51,10 @@ def _seen(queries: Array, keys: Array, start: int, group: int) -> Array:
 
 @jax.custom_vjp
 def _attend(q: Array, k: Array, v: Array, seen: Array) -> Array:
-    """Returns attention f32 `[B, Q, d]` of `q` `[B, Q, d]` over `k` and `v` `[B, S, d]` where `seen` `[B, Q, S]`."""
+    """Returns the attention of `q[B, Q, d]` over `k[B, S, d]` and `v[B, S, d]` where `seen[B, Q, S]` is true.
+
+    All are f32 except `seen`, which is bool.
+    """
     return _forward(q, k, v, seen)[0]
 
 

@@ -70,7 +70,7 @@ class OutputConstraint:
             writer: writes rules with the model's control tokens.
 
         Raises:
-            ChatError: 400 if a schema, or all schemas together, cannot be enforced. 503 if `error_of` raises `TooSlow`.
+            ChatError: 400 if a schema, or all schemas together, cannot be enforced, or if `error_of` raises `TooSlow`.
                 The error names the field.
             Exception: any other exception of `error_of`.
         """

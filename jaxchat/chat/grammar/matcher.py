@@ -17,8 +17,9 @@ _FORCED_BYTES = 128  # more than the drafts of a step need
 
 @dataclass
 class _Use:
-    """The use of a lexer that several choices share: the number of tokens that passed it. Its states grow in number
-    with use.
+    """The use of a lexer that several choices share: how many tokens passed it, and whether it failed.
+
+    The number of its states grows with use.
     """
 
     tokens: int = 0
@@ -131,9 +132,10 @@ class TokenConstraint:
         return list(self._tokenizer.tokenize_bytes(text[:_FORCED_BYTES])[:-1]) if text else []
 
     def copy(self) -> TokenConstraint | None:
-        """Returns a constraint at the same place. Returns None if the lexer, which both share, is near its limit.
+        """Returns a constraint at the same place, in up to 30 microseconds.
 
-        Otherwise text that is only tried could exhaust the states that an answer needs. Takes up to 30 microseconds.
+        Returns None if the lexer, which both share, is near its limit of states. Text that is only tried must not use
+        up the states that an answer needs.
         """
         if self._use.exhausted:
             return None

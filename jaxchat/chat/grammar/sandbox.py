@@ -22,16 +22,19 @@ _TOGETHER = f"compiling all schemas of the request takes more than {3 * CPU_SECO
 
 
 class Busy(Exception):
-    """An error of a probe that had to wait too long, because the machine or the process is busy."""
+    """The error for a probe that had to wait too long, because the machine or the process is busy."""
 
 
 class TooSlow(Exception):
-    """An error of a probe that takes too much processor time, as a phrase. A faster machine may do it in time."""
+    """The error for a probe that takes too much processor time. A faster machine may do it in time.
+
+    The message is a phrase, for use in another message.
+    """
 
 
 @dataclass
 class TimeBudget:
-    """The time that remains for all grammars of one request, in seconds of the processor and of the clock."""
+    """The time that remains for all grammars of one request, in seconds: of processor time, and by the clock."""
 
     cpu: float = 3 * CPU_SECONDS
     wall: float = WALL_SECONDS

@@ -65,7 +65,7 @@ class SchemaSource:
         """Returns the translated schema, and by keyword the JSON pointers at which the keyword stands.
 
         Args:
-            prefix: begins the names of definitions in the result.
+            prefix: the beginning of the names of definitions in the result.
 
         Raises:
             ChatError: 400 if the schema cannot be enforced. The error names the field, the keyword and its JSON

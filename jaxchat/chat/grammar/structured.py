@@ -66,7 +66,7 @@ def _one_of(choices: Iterable[str]) -> str:
 
 
 def _regex(pattern: str) -> str:
-    """Returns a pattern of the library, which ignores anchors at both ends and matches texts as a whole."""
+    """Returns `pattern` for the grammar library, which always matches whole texts and ignores anchors at both ends."""
     try:
         return rewrite(pattern, in_json=False)
     except ValueError as error:

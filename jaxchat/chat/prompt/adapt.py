@@ -191,9 +191,9 @@ def _with_system_key(messages: list[Message], tools: list[Tool]) -> list[Message
 
 
 def _hidden_results(arranged: list[Message], adapted: list[Message], traits: TemplateTraits) -> Iterator[bool]:
-    """Yields for each message whether it is a result that the template does not show.
+    """Yields for each message whether it is a tool result that the template would not show or could refuse.
 
-    A template that shows calls may refuse the result of a call that was written into text.
+    A template that shows calls could refuse a result whose call has been written into the text of a message.
     """
     written = False
     for before, after in zip(arranged, adapted, strict=True):
@@ -203,7 +203,10 @@ def _hidden_results(arranged: list[Message], adapted: list[Message], traits: Tem
 
 
 def _results_as_user_messages(messages: list[Message], hidden: Iterable[bool]) -> list[Message]:
-    """Converts `hidden` results to user messages. Joins adjacent ones, as many templates require alternating roles."""
+    """Converts the results that `hidden` marks to user messages, and joins each with a user message that follows it.
+
+    Many templates require alternating roles.
+    """
     converted: list[Message] = []
     after_result = False
     for message, result in zip(messages, hidden, strict=True):

@@ -58,10 +58,17 @@ def _codes(text: str) -> np.ndarray:
 
 
 def _shifts(rendered: str, ours: np.ndarray, theirs: np.ndarray) -> tuple[list[int], list[int]] | None:
-    """Returns indices of the decoy, and for each the shift of the text from there on: its place in `rendered` minus
-    that in the decoy.
+    """Returns how far places in the decoy must be shifted to give the same places in `rendered`.
+
+    The first list has indices of the decoy, in ascending order. The second list has for each of them the shift from
+    that index up to the next one.
 
     Returns None if the renderings differ in more than the letters of decoys.
+
+    Args:
+        rendered: the template rendered with the messages.
+        ours: the code points of `rendered`, u32 `[n]`.
+        theirs: the code points of the decoy, u32 `[m]`.
     """
     if len(ours) == len(theirs):
         return ([0], [0]) if np.isin(theirs[ours != theirs], _CODES).all() else None
@@ -78,7 +85,10 @@ def _shifts(rendered: str, ours: np.ndarray, theirs: np.ndarray) -> tuple[list[i
 
 
 def _difference(ours: np.ndarray, theirs: np.ndarray, start: int) -> int:
-    """Returns the first index from `start` at which two arrays differ; the length of `theirs` if there is none."""
+    """Returns the first index from `start` at which `ours` and `theirs` differ, or the length of `theirs`.
+
+    Both are u32 with one axis.
+    """
     window = _WINDOW
     while start < len(theirs):
         part = theirs[start : start + window]

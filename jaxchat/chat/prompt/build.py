@@ -106,7 +106,7 @@ def _check_known(ids: list[int], tokenizer: ChatTokenizer, vocab: int, param: st
 
 
 def _excess(text: str, tokenizer: ChatTokenizer, context: int) -> int:
-    """Returns 0, or the number of tokens of a text's beginning if they are far more than the context.
+    """Returns the number of tokens in the beginning of a text if it is far more than the context, otherwise 0.
 
     Texts that are too long are refused fast, because only their beginning is encoded.
     """

@@ -65,8 +65,8 @@ class ControlTokens:
         """Returns `value` with a letter changed in every spelling of a control token, or None if nothing must change.
 
         Also changes a letter where the template could complete a control token: where a string begins with the end of a
-        spelling or ends with the beginning of one. The same holds for the pieces of a string between two strings at
-        which the template may cut it, see `TextChanges`.
+        spelling or ends with the beginning of one. The same holds for each piece into which the template may cut a
+        string, see `TextChanges`.
 
         Args:
             value: JSON data. Strings at any depth change, except for the roles of messages.
@@ -117,8 +117,8 @@ def _altered(text: str, places: Iterable[int], letter: str) -> str:
 def _first_letters(text: str, spans: Iterable[Span], cuts: Collection[str]) -> list[int]:
     """Returns for each span the index of its first letter or digit, or else of its first visible character.
 
-    A part that the template may cut out keeps its letters, if the spelling has other characters. Otherwise the template
-    would cut it out of one of the two renderings only.
+    Characters in a part that the template may cut out do not count, if the spelling has other visible ones. If such a
+    part changed, the template would cut it out of one of the two renderings only.
     """
     offsets: dict[str, int] = {}
     places = []

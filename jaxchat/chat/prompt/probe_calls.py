@@ -89,15 +89,15 @@ def _call_forms(traits: TemplateTraits) -> list[CallForm]:
 
 
 def _continued(messages: list[Message], form: CallForm) -> list[Message]:
-    """Returns a conversation, followed by an answer and a question unless its messages keep their places.
+    """Returns a conversation, extended by an answer and a question unless `form` is "shown".
 
-    Templates that want roles to alternate refuse a moved message only after the next answer.
+    Other forms move messages. Templates that want roles to alternate refuse a moved message only after the next answer.
     """
     return messages if form == "shown" else [*messages, {"role": "assistant", "content": "probed_answer"}, USER]
 
 
 def _in_order(text: str, words: list[str], form: CallForm) -> bool:
-    """Returns whether a prompt has all words. Words of messages that stand apart must be in order."""
+    """Returns whether a prompt has all words. If `form` is "apart", they must also be in order."""
     places = [text.find(word) for word in words]
     return -1 not in places and (form != "apart" or places == sorted(places))
 

@@ -43,14 +43,21 @@ def _messages(render: Render, traits: TemplateTraits) -> TemplateTraits:
 
 
 def _text_or_parts(render: Render, traits: TemplateTraits, message: Message, messages: list[Message]) -> TemplateTraits:
-    """Returns the traits, with the role of `message` in `content_parts` if its content is shown in parts only."""
+    """Returns the traits with `content_parts` filled in for the role of `message`.
+
+    The role is added if the template shows the content as a list of parts but not as a string.
+    """
     parts = replace(traits, content_parts=traits.content_parts | {message["role"]})
     as_text, in_parts = (shows(render, form, messages, None, [message["content"]]) for form in (traits, parts))
     return parts if in_parts and not as_text else traits
 
 
 def _empty_answer(render: Render, traits: TemplateTraits, answer: Message) -> TemplateTraits:
-    """Returns the traits, with the first form of an empty answer that leaves out nothing but the answer's text."""
+    """Returns the traits with `empty_answer` filled in.
+
+    Chooses the first form with which the prompt lacks nothing except the answer's text. If there is none, or the
+    template takes an empty text, returns the traits unchanged.
+    """
     expected = rendered(render, traits, [USER, answer, USER], None).replace(answer["content"], "")
     empty = [USER, answer | {"content": ""}, USER]
     if rendered(render, traits, empty, None):
@@ -82,7 +89,7 @@ def _tools(render: Render, traits: TemplateTraits) -> TemplateTraits:
 
 
 def _types(render: Render, traits: TemplateTraits) -> TemplateTraits:
-    """Returns the traits, with the form of lists of types that the template accepts."""
+    """Returns the traits with `types_in_any_of` filled in."""
     schema = {"type": ["string", "null"], "description": "probed"}
     tools = [_tool("union", description="text", parameters=_parameters(schema))]
     as_list, in_any_of = (

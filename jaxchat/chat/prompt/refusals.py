@@ -84,10 +84,10 @@ def _first_refused(refuses: Callable[[int], bool], count: int) -> int:
 
 
 def _refuses_so(error: Exception, render: Render, messages: Sequence[Message], tools: Sequence[Tool] | None) -> bool:
-    """Returns whether the template refuses the first messages of a conversation for the reason of `error`.
+    """Returns whether the template refuses the first messages of a conversation with the same error as `error`.
 
-    A template may refuse messages for another reason, because the rest is missing. Such messages are tried again with a
-    question after them.
+    A template may raise another error because the rest of the conversation is missing. In this case, the messages are
+    tried again with a question after them.
     """
     reason = _error(render, messages, tools)
     if reason is not None and not _same(reason, error):
@@ -123,7 +123,10 @@ def _error(render: Render, messages: Sequence[Message], tools: Sequence[Tool] | 
 
 
 def _same(one: Exception | None, other: Exception) -> bool:
-    """Returns whether two exceptions say the same. The text of a RecursionError depends on where it ends."""
+    """Returns whether two exceptions have the same type and text.
+
+    The text of a RecursionError depends on where it ends, so it is not compared.
+    """
     return type(one) is type(other) and (str(one) == str(other) or isinstance(one, RecursionError))
 
 

@@ -61,7 +61,7 @@ class ResponseBuilder:
     def chunks(self, index: int, delta: ChoiceDelta) -> Iterable[v1.ChatCompletionChunk]:
         """Yields chunks with a choice's new output. Log-probability entries are in the same chunk as their text.
 
-        The first of these chunks has the token ids of all.
+        The first of these chunks has the ids of all new tokens.
         """
         tokens = delta.tokens
         for choice in self._chunk_choices(index, delta):
@@ -70,7 +70,7 @@ class ResponseBuilder:
             yield self._chunk(choice)
 
     def usage_chunk(self) -> v1.ChatCompletionChunk:
-        """Returns the chunk with the usage, which is the last of a stream."""
+        """Returns the last chunk of a stream, which has the usage."""
         chunk = self._chunk()
         chunk.usage.CopyFrom(self._usage())
         return chunk

@@ -148,7 +148,7 @@ class ChoiceBuilder:
         return delta
 
     def _is_content(self, event: TokenEvent) -> bool:
-        """Returns whether a token is content. Processes it if it is not."""
+        """Returns whether a token is content. Processes tokens of thoughts, which are not."""
         if self._splitter is None or event.finish == "stop":
             return True
         part, self._splitter = self._splitter.next(event.token)

@@ -23,8 +23,8 @@ class StopMatcher:
 
         Args:
             text: the next text.
-            ignored: length of the beginning of `text` in which no stop string may end. One that ends later may begin in
-                it.
+            ignored: number of characters at the beginning of `text` in which no stop string may end. A stop string that
+                begins in them and ends after them counts.
         """
         if not self._stops:
             return text

@@ -112,7 +112,7 @@ class TagSplitter:
 
     @property
     def extra_tokens(self) -> tuple[int, ...]:
-        """The opening, and line breaks that may come, before the first text of the answer; otherwise empty."""
+        """The tokens that may come before the first text of the answer: the opening and line breaks. Empty after it."""
         breaks = self.tags.breaks if self.breaks else ()
         return (self.tags.opening, *breaks) if self.phase == "start" else ()
 

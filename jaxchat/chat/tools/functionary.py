@@ -101,7 +101,7 @@ class RecipientParser(StreamParser):
         self._callable = callable
 
     def flush(self) -> str:
-        """Ends the answer. Returns the text held back that turns out to be content."""
+        """Ends the answer. Returns the part of the held-back text that is content."""
         text, self._held = self._held, ""
         shown = self._step == self._content or (self._step == self._first and not self._forced)
         undecided = self._step == self._first and _USER.startswith(text)
@@ -117,7 +117,10 @@ class RecipientParser(StreamParser):
         return True
 
     def _open(self, found: re.Match[str], pieces: list[Segment]) -> bool:
-        """Begins the message whose header is at the beginning of the pending text."""
+        """Begins the message whose header `found` matches at the beginning of the pending text.
+
+        Returns True, as a `State`.
+        """
         pieces.append(Syntax(found.end()))
         self._held = self._held[found.end() :]
         if found[1] == "all":

@@ -34,7 +34,7 @@ class ValueRules:
         """Starts without references.
 
         Args:
-            prefix: begins the names of the rules for definitions.
+            prefix: the beginning of the names of the rules for definitions.
             definitions: the schemas to which references point, by name.
             writer: writes control tokens and JSON schemas.
         """

@@ -79,7 +79,7 @@ class ChannelParser(StreamParser):
         self._recipient = ""  # what stands before the header
 
     def flush(self) -> str:
-        """Ends the answer. Returns the text held back that turns out to be content."""
+        """Ends the answer. Returns the part of the held-back text that is content."""
         text, self._held = self._held, ""
         return text if self._step in (self._before, self._shown) and not self._forced else ""
 

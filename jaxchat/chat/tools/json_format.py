@@ -94,7 +94,10 @@ def _rules(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) 
 
 
 def _calls(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
-    """Yields the rule `calls`, and `bare` for calls that may begin without the opening."""
+    """Yields the rules `calls` and `bare`, for calls with and without the opening, and the rules that they need.
+
+    Omits `calls` for a format without an opening, and `bare` for one whose calls always have it.
+    """
     more = ""
     if tool_format.between and rules.most > 1:
         more = f" ({writer.spelled(tool_format.between)} body){{0,{rules.most - 1}}}"

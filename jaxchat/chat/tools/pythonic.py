@@ -99,7 +99,15 @@ def _arguments(rule: str, arguments: ArgumentSchema, writer: LarkWriter) -> Iter
 
 
 def _value(schema: Schema | bool, definitions: Schema, writer: LarkWriter, rule: str, number: int) -> str:
-    """Returns the rule of one value."""
+    """Returns a Lark expression for one value, followed by the rules that it refers to.
+
+    Args:
+        schema: the translated schema of the value.
+        definitions: the schemas to which references point, by name.
+        writer: writes JSON schemas.
+        rule: the name with which the names of these rules begin.
+        number: the number of the argument, which makes their names unique.
+    """
     words = valid_words(schema, definitions)
     options = [json.dumps(word) for word in words]
     if not words or kinds(schema, definitions) - {"boolean", "null"}:

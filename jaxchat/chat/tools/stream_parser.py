@@ -44,7 +44,7 @@ class AnswerParser(Protocol):
         """Returns the segments that the new `text` completes, in order. Holds back text that is still ambiguous."""
 
     def flush(self) -> str:
-        """Ends the answer. Returns the text held back that turns out to be content."""
+        """Ends the answer. Returns the part of the held-back text that is content."""
 
 
 class StreamParser:
@@ -68,7 +68,7 @@ class StreamParser:
         return pieces
 
     def flush(self) -> str:
-        """Ends the answer. Returns the text held back that turns out to be content."""
+        """Ends the answer. Returns the part of the held-back text that is content."""
         text, self._held = self._held, ""
         return "" if self._forced or self._begun or self._step != self._outside else text
 
@@ -165,7 +165,7 @@ class MarkerFilter(StreamParser):
     """A parser that converts markers to `Syntax`. All other text is content."""
 
     def __init__(self, markers: tuple[str, ...]) -> None:
-        """Prepares the pattern of `markers`, which are found everywhere in the answer."""
+        """Prepares the pattern of `markers`. They are recognised at any place of the answer."""
         super().__init__(self._text, forced=False)
         self._markers = markers
         self._any = re.compile("|".join(re.escape(marker) for marker in markers))
@@ -202,7 +202,7 @@ class ParserChain:
         return [part for segment in self._first.feed(text) for part in self._read(segment)]
 
     def flush(self) -> str:
-        """Ends the answer. Returns the text held back that turns out to be content."""
+        """Ends the answer. Returns the part of the held-back text that is content."""
         text = "".join(part for part in self._read(self._first.flush()) if isinstance(part, str))
         return text + (self._second.flush() if self._second else "")
 

@@ -146,7 +146,10 @@ def _escaped(text: str) -> str:
 
 
 def _whole(pattern: str) -> str | None:
-    """Converts a translated pattern to one of the complete text. Returns None for anchors that are not at the ends."""
+    """Converts a translated pattern to one that must match the complete text.
+
+    Returns None if an anchor is not at an end.
+    """
     start, end = pattern.startswith("^"), pattern.endswith("$")
     inside = pattern[start : len(pattern) - end]
     bare = re.sub(r"\[\^?", "[", inside)

@@ -149,5 +149,5 @@ class XmlCallParser(StreamParser):
 
 
 def _any(parts: tuple[str, ...]) -> str:
-    """Returns the pattern of `loose`, or one for optional white space if the parts are empty."""
+    """Returns the pattern that `loose` makes of `parts`, or one for optional white space if `parts` is empty."""
     return loose(parts) or r"\s*"

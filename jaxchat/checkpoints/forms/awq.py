@@ -105,7 +105,7 @@ class AwqForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows in the form in which a weight is stored, for planning.
+        """Returns rows of zeros in the form in which a weight is stored, for planning.
 
         Returns None for the head, the embedding and modules in `modules_to_not_convert`, or if `imagined_matrix`
         returns None.

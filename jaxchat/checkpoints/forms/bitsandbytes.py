@@ -153,7 +153,7 @@ class BitsAndBytesForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows in the form in which a weight of 8 bits is stored, for planning.
+        """Returns rows of zeros in the form in which a weight of 8 bits is stored, for planning.
 
         Returns None for weights of 4 bits, which are widened, and for the embedding and modules that are not converted.
         Also returns None if `imagined_matrix` does.

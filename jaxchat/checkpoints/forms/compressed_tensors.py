@@ -91,7 +91,10 @@ class CompressedMatrix(QuantisedMatrix):
         return parts.take("weight_zero_point", "I32", shape=(cdiv(rows * self._bits, _WORD), groups))
 
     def _zero(self, start: int, stop: int) -> int | np.ndarray:
-        """Returns the zero points of some rows as codes."""
+        """Returns the zero points of rows `start` to `stop - 1` as codes, u8 `[rows, k / g]`.
+
+        If all rows of the weight have the same zero point, returns that one instead.
+        """
         if self._zeros is None:
             return int(2 ** (self._bits - 1))
         if self._zeros.get_dtype() == "I8":
@@ -99,7 +102,7 @@ class CompressedMatrix(QuantisedMatrix):
         return zero_points(unpacked(self._zeros[:].T, self._bits).T[: self.shape[0]], start, stop)
 
     def _unsigned(self, numbers: np.ndarray) -> np.ndarray:
-        """Returns signed numbers as codes from 0. Raises ModelError if one does not fit."""
+        """Returns s8 numbers of any shape as codes from 0, u8. Raises ModelError if one does not fit."""
         codes = numbers.view(np.uint8) + np.uint8(2 ** (self._bits - 1))
         if self._bits < 8 and (codes >= 2**self._bits).any():
             raise ModelError(f"a number does not fit into the {self._bits} bits that config.json says")
@@ -152,7 +155,7 @@ class CompressedTensorsForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows in the form in which a weight is stored, for planning.
+        """Returns rows of zeros in the form in which a weight is stored, for planning.
 
         Returns None if no scheme covers the weight, if it is stored as floats, or if `imagined_matrix` returns None.
 

@@ -126,7 +126,7 @@ class GptqForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows in the form in which a weight is stored, for planning.
+        """Returns rows of zeros in the form in which a weight is stored, for planning.
 
         Returns None for the embedding, for a head that is not quantised, or if `imagined_matrix` returns None. Ignores
         `dynamic`, the settings for some of the weights.

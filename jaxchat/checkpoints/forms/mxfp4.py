@@ -65,7 +65,14 @@ class Mxfp4:
         return quantised_rows(_CODE_PAIRS[blocks[0]].reshape(blocks.shape[1], -1), exponents[0])
 
     def _read(self, index: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the blocks, u8, and exponents, i32, of some entries. Raises ModelError if one is not a number."""
+        """Returns the blocks and exponents of some entries.
+
+        Returns:
+            u8 `[entries, out, in / 32, 16]` and i32 `[entries, out, in / 32]`.
+
+        Raises:
+            ModelError: an exponent stands for no number.
+        """
         blocks, scales = self._blocks[index], self._scales[index]
         if (scales == _NOT_A_NUMBER).any():
             raise ModelError("a scale is not a number")
@@ -105,7 +112,7 @@ class Mxfp4Form:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows in the form in which one entry of a stack of matrices is stored, for planning.
+        """Returns rows of zeros in the form in which one entry of a stack of matrices is stored, for planning.
 
         Returns None for other tensors.
         """

@@ -27,7 +27,7 @@ def quantization_keys(quantization: Mapping[str, Any]) -> HFConfigReader:
 
 @dataclass(frozen=True)
 class Parts:
-    """The stored tensors of one weight. Methods take the end of a name: all of it that follows the stem.
+    """The stored tensors of one weight. Methods take the end of a tensor's name, which is everything after the stem.
 
     Attributes:
         stem: the text with which all names begin, such as "model.norm.".
@@ -207,8 +207,9 @@ def factors(scales: np.ndarray) -> Factors:
 
 
 def zero_points(zeros: np.ndarray, start: int, stop: int) -> int | np.ndarray:
-    """Returns the zero points of rows `start` to `stop - 1`, u8 `[rows, k / g]`, or one number if all of `zeros` are
-    equal.
+    """Returns the zero points of rows `start` to `stop - 1`, u8 `[rows, k / g]`.
+
+    If all of `zeros` are equal, returns one number instead.
 
     Args:
         zeros: the zero points of all rows, u8 `[n, k / g]`.
@@ -264,7 +265,7 @@ def packed_parts(
     Args:
         names: the names of all stored tensors.
         others: names, after the stem, of parts that every weight has.
-        optional: likewise, of a part that a weight may have. It comes last.
+        optional: name, after the stem, of a part that a weight may have. It is listed last.
         always: whether every weight must have the optional part.
     """
     parts = {}

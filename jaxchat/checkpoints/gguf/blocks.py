@@ -176,7 +176,11 @@ def _flat(groups: np.ndarray) -> np.ndarray:
 
 
 def _six_bits(blocks: np.ndarray) -> tuple[Factors, Factors]:
-    """Returns scales and minimums of the types Q4_K and Q5_K, which pack 8 of each, of 6 bits, into 12 bytes."""
+    """Returns scales and minimums of the types Q4_K and Q5_K, which pack 8 of each, of 6 bits, into 12 bytes.
+
+    Args:
+        blocks: the blocks of each row, u8 `[n, blocks, bytes]`.
+    """
     scales, minimums, rest = np.split(blocks[..., 4:16], 3, axis=-1)
     low, high = np.uint8(15), np.uint8(48)
     inner = (

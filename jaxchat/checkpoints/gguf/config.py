@@ -43,7 +43,7 @@ class ModelKeys:
         return self.metadata.number(self.name(key), default)
 
     def flags(self, key: str) -> list[bool]:
-        """Returns a list of booleans, empty if the key is absent."""
+        """Returns a list of booleans, empty if the key is absent. Raises ModelError for other values."""
         values = self.metadata.numbers(self.name(key), "b")
         return [] if values is None else values.tolist()
 
@@ -58,7 +58,7 @@ class ModelKeys:
         return self.file.tensors[tensor].shape
 
     def factors(self, tensor: str) -> list[float]:
-        """Returns the numbers of a tensor of the file that has one axis, such as factors of frequencies."""
+        """Returns the numbers of a tensor with one axis, such as the factors of RoPE's frequencies."""
         stored = self.file.tensors[tensor]
         data = np.fromfile(stored.path, np.uint8, stored.size, offset=stored.offset)
         return [float(number) for number in floats(stored.type, data[None])[0]]

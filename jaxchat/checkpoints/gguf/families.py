@@ -1,7 +1,8 @@
 """Reads the parts of a configuration in which the architectures of GGUF files differ.
 
-Each function gets the metadata and `base`, the result of `base_config`. It returns the keys of a `config.json` that
-replace or add to `base`. It raises ModelError if a key is missing, wrong or not supported.
+Each public function gets the metadata and `base`, the result of `base_config`. It returns keys of a
+`config.json`, which add to `base` or replace keys of it. It raises ModelError if a key is missing, wrong or not
+supported.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _LAYERS_OF_GEMMA_2_27B, _LAYERS_OF_GEMMA_3_27B = 46, 62
 
 
 def llama(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Mixtral that `base` lacks if there are experts. Llama, Mistral and SmolLM 2 need none."""
+    """Returns the keys to add to `base` for Mixtral, or none if the model has no experts."""
     if not keys.has("expert_count") or not keys.integer("expert_count"):
         keys.metadata.ignore(keys.name("expert_used_count"))
         return {}
@@ -25,7 +26,7 @@ def llama(keys: ModelKeys, base: Config) -> Config:
 
 
 def mistral_3(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Ministral 3, or of a Mistral if queries do not grow with their positions."""
+    """Returns the keys to add to `base` for Ministral 3, or for Mistral if positions do not scale the queries."""
     if not keys.has("attention.temperature_scale"):
         return {"sliding_window": None}
     return {"architectures": ["Ministral3ForCausalLM"], "rope_scaling": _with_query_scale(keys, base)}
@@ -41,12 +42,12 @@ def _with_query_scale(keys: ModelKeys, base: Config) -> Config:
 
 
 def qwen(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Qwen 2 and 3 without experts that `base` lacks."""
+    """Returns the keys to add to `base` for Qwen 2 and Qwen 3, for models without experts."""
     return {"use_sliding_window": False, "sliding_window": None}
 
 
 def qwen_2_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Qwen 2 with experts that `base` lacks. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Qwen 2 with experts. Raises ModelError if one is missing or wrong."""
     return {
         **qwen(keys, base),
         **experts(keys, "num_experts"),
@@ -60,7 +61,7 @@ def qwen_2_experts(keys: ModelKeys, base: Config) -> Config:
 
 
 def qwen_3_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Qwen 3 with experts that `base` lacks. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Qwen 3 with experts. Raises ModelError if one is missing or wrong."""
     return {
         **qwen(keys, base),
         **experts(keys, "num_experts"),
@@ -74,7 +75,7 @@ def _expert_dim(keys: ModelKeys) -> int:
 
 
 def gemma_2(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Gemma 2 that `base` lacks. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Gemma 2. Raises ModelError if one is missing or wrong."""
     return {
         "query_pre_attn_scalar": _query_scalar(keys, _LAYERS_OF_GEMMA_2_27B),
         "attn_logit_softcapping": keys.number("attn_logit_softcapping", 50.0),
@@ -84,7 +85,7 @@ def gemma_2(keys: ModelKeys, base: Config) -> Config:
 
 
 def gemma_3(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Gemma 3 that `base` lacks. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Gemma 3. Raises ModelError if one is missing or wrong."""
     return {
         "query_pre_attn_scalar": _query_scalar(keys, _LAYERS_OF_GEMMA_3_27B),
         "final_logit_softcapping": keys.number("final_logit_softcapping", 0.0),
@@ -95,10 +96,10 @@ def gemma_3(keys: ModelKeys, base: Config) -> Config:
 
 
 def _query_scalar(keys: ModelKeys, exception: int) -> int:
-    """Returns the number by whose square root attention scores are divided: the head dimension, except in the 27B
-    models.
+    """Returns `query_pre_attn_scalar`: attention scores are divided by its square root.
 
-    The files lack this setting. As other readers do, recognises these models by their number of layers, `exception`.
+    It is the head dimension, except in models with 27 billion weights. The files lack this setting. As other readers
+    do, this function recognises those models by their number of layers, `exception`.
     """
     if keys.integer("block_count") == exception:
         return keys.integer("embedding_length") // keys.integer("attention.head_count")
@@ -106,12 +107,16 @@ def _query_scalar(keys: ModelKeys, exception: int) -> int:
 
 
 def window(keys: ModelKeys, base: Config) -> Config:
-    """Returns the window of Phi 3 and EXAONE 4, and the layers that have it. Raises ModelError if a key is wrong."""
+    """Returns the keys about windows to add to `base` for Phi 3 and EXAONE 4.
+
+    Raises:
+        ModelError: a key is wrong.
+    """
     return windows(keys, {})
 
 
 def gpt_oss(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of gpt-oss that `base` lacks. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for gpt-oss. Raises ModelError if one is missing or wrong."""
     return {
         **experts(keys, "num_local_experts"),
         "intermediate_size": keys.integer("expert_feed_forward_length", _expert_dim(keys)),
@@ -121,7 +126,7 @@ def gpt_oss(keys: ModelKeys, base: Config) -> Config:
 
 
 def granite(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Granite 3 that `base` lacks. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Granite 3. Raises ModelError if one is missing or wrong."""
     return {
         "embedding_multiplier": keys.number("embedding_scale", 1.0),
         "attention_multiplier": keys.number("attention.scale", 1.0),
@@ -131,14 +136,14 @@ def granite(keys: ModelKeys, base: Config) -> Config:
 
 
 def granite_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Granite 3 with experts that `base` lacks. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Granite 3 with experts. Raises ModelError if one is missing or wrong."""
     if keys.has("expert_shared_feed_forward_length"):
         raise ModelError(f"{keys.file.path}: shared experts of granitemoe are not supported")
     return {**granite(keys, base), **experts(keys, "num_local_experts")}
 
 
 def olmo_2(keys: ModelKeys, base: Config) -> Config:
-    """Returns nothing for OLMo 2, and the keys of OLMo 3 if there is a window."""
+    """Returns the keys to add to `base` for OLMo 3 if the model has a window, and none for OLMo 2."""
     found = windows(keys, {})
     if not found["sliding_window"]:
         return {}
@@ -150,7 +155,7 @@ def olmo_2(keys: ModelKeys, base: Config) -> Config:
 
 
 def cohere(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Command R that `base` lacks. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Command R. Raises ModelError if one is missing or wrong."""
     return {
         "layer_norm_eps": keys.number("attention.layer_norm_epsilon"),
         "logit_scale": keys.number("logit_scale"),
@@ -158,10 +163,10 @@ def cohere(keys: ModelKeys, base: Config) -> Config:
 
 
 def cohere_2(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Command R7B that `base` lacks. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Command R7B. Raises ModelError if one is missing or wrong."""
     return {**cohere(keys, base), **windows(keys, {"sliding_window_pattern": 4})}
 
 
 def seed_oss(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Seed-OSS that `base` lacks."""
+    """Returns the keys to add to `base` for Seed-OSS."""
     return {"attention_out_bias": keys.stores("blk.0.attn_output.bias")}

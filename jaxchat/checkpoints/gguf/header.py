@@ -47,9 +47,9 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Header:
-    """The header of one file.
+    """The parsed header of one GGUF file.
 
-    In `metadata`, an array of numbers is a NumPy array and an array of strings a list of str.
+    In `metadata`, an array of numbers is a NumPy array, and an array of strings is a list of str.
     """
 
     path: Path

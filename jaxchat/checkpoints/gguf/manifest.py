@@ -27,8 +27,9 @@ def model_keys(file: GgufFile) -> ModelKeys:
 
 
 def digest(file: GgufFile) -> str:
-    """Returns a digest of what a view depends on: headers, paths, sizes and times of its GGUF files, and jaxchat's
-    version.
+    """Returns a digest of everything that a view depends on.
+
+    These are the headers, paths, sizes and times of its GGUF files, and jaxchat's version.
 
     Raises:
         ModelError: a file has vanished.

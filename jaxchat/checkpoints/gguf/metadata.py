@@ -34,7 +34,7 @@ class Metadata:
     def integer(self, key: str, default: int | None = None, *, least: int = 0) -> int:
         """Returns the whole number at `key`, which must be at least `least`, or `default` if the key is absent.
 
-        At an array, returns the number that all entries have in common. Raises ModelError if they differ.
+        If the value is an array, returns the number that all its entries equal. Raises ModelError if they differ.
         """
         value = self._get(key, default)
         if isinstance(value, np.ndarray) and value.size and value.dtype.kind in "iu":
@@ -46,7 +46,7 @@ class Metadata:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """Returns the finite number at `key`, or `default` if the key is absent.
+        """Returns the finite number at `key`, or `default` if the key is absent. Raises ModelError for other values.
 
         An f32 number becomes the shortest decimal that rounds to it, such as 1e-05.
         """
@@ -56,28 +56,31 @@ class Metadata:
         return float(str(np.float32(value))) if np.float32(value) == value else float(value)
 
     def flag(self, key: str, default: bool | None = None) -> bool:
-        """Returns the boolean at `key`, or `default` if the key is absent."""
+        """Returns the boolean at `key`, or `default` if the key is absent. Raises ModelError for other values."""
         value = self._get(key, default)
         if not isinstance(value, bool):
             raise self.error(key, "must be true or false")
         return value
 
     def word(self, key: str, default: str | None = None) -> str:
-        """Returns the string at `key`, or `default` if the key is absent."""
+        """Returns the string at `key`, or `default` if the key is absent. Raises ModelError for other values."""
         value = self._get(key, default)
         if not isinstance(value, str):
             raise self.error(key, "must be a string")
         return value
 
     def words(self, key: str) -> list[str]:
-        """Returns the list of strings at `key`, empty if the key is absent."""
+        """Returns the list of strings at `key`, empty if the key is absent.
+
+        Raises ModelError for a value that is not a list.
+        """
         value = self._get(key, [])
         if not isinstance(value, list):
             raise self.error(key, "must be a list of strings")
         return value
 
     def numbers(self, key: str, kinds: str = "iu") -> np.ndarray | None:
-        """Returns the array at `key`, `[n]`, or None if the key is absent.
+        """Returns the array at `key`, `[n]`, or None if the key is absent. Raises ModelError for other values.
 
         Args:
             key: the key.
@@ -89,11 +92,11 @@ class Metadata:
         return value if self.has(key) else None
 
     def value(self, key: str) -> Any:
-        """Returns the unchecked value at `key`."""
+        """Returns the unchecked value at `key`. Raises ModelError if the key is absent."""
         return self._get(key, None)
 
     def ignore(self, *keys: str) -> None:
-        """Marks keys as read that do not change the model."""
+        """Marks keys that do not change the model, so that they count as read."""
         self._read.update(keys)
 
     def unread(self, prefix: str) -> list[str]:

@@ -121,7 +121,10 @@ def _layer_of(base: str) -> tuple[str, str]:
 
 
 def _expanded(target: str, suffix: str, stored: StoredTensor) -> Iterator[tuple[int | None, str]]:
-    """Yields the entry and the full name of each expert in a stacked tensor, or of the one tensor."""
+    """Yields the number and the full name of each expert in a stacked tensor.
+
+    Yields None and the name of other tensors.
+    """
     if "{}" not in target:
         yield None, target if target.endswith("sinks") else f"{target}.{suffix}"
         return
@@ -150,11 +153,11 @@ def _mixed_experts(tensors: Mapping[str, StoredTensor]) -> Iterator[tuple[str, O
 
 
 def _alternating(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Returns `[E, 2 F]` of two tensors `[E, F]`."""
+    """Interleaves two tensors `[E, F]` on the last axis, to `[E, 2 F]`."""
     return np.stack([gate, up], axis=-1).reshape(len(gate), -1)
 
 
 def _alternating_outputs(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Returns `[E, D, 2 F]` of two tensors `[E, F, D]`."""
+    """Interleaves the outputs F of two tensors `[E, F, D]`, to `[E, D, 2 F]`."""
     count, outputs, inputs = gate.shape
     return np.stack([gate, up], axis=2).reshape(count, 2 * outputs, inputs).swapaxes(1, 2)

@@ -24,14 +24,14 @@ class PreTokenizer:
     whole_words: bool = False  # a part that is a token stays one, even if merges give others
 
     def pre_tokenizer(self) -> pre_tokenizers.PreTokenizer:
-        """Returns the object of the `tokenizers` library."""
+        """Returns the pre-tokenizer as an object of the `tokenizers` library."""
         steps = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in self.patterns]
         digits = [pre_tokenizers.Digits(individual_digits=True)] if self.digits else []
         last = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=self.words)
         return pre_tokenizers.Sequence([*steps, *digits, last])
 
     def normalizer(self) -> normalizers.Normalizer | None:
-        """Returns the normalizer, if there is one."""
+        """Returns the normalizer as an object of the `tokenizers` library, or None if there is none."""
         return normalizers.NFC() if self.composed else None
 
 

@@ -100,7 +100,10 @@ class GgufReader(TensorReader):
         return self._file.tensors[origin.tensors[0]]
 
     def _rows(self, origin: Origin, start: int, end: int) -> np.ndarray:
-        """Returns the stored bytes of rows, u8 `[n, s]`; a vector is one row, of which all bytes are returned."""
+        """Returns the stored bytes of the rows from `start` to `end - 1`, u8 `[n, s]`.
+
+        Returns a vector whole, as one row.
+        """
         raw = self._bytes(self._first(origin))
         if len(origin.shape) == 1:
             return raw if origin.entry is None else raw[origin.entry : origin.entry + 1]
@@ -113,12 +116,15 @@ class GgufReader(TensorReader):
         return rows
 
     def _entries(self, tensor: StoredTensor, start: int, end: int) -> np.ndarray:
-        """Returns entries of the first axis of a whole stored tensor as numbers."""
+        """Returns the entries `start` to `end - 1` of the first axis of a stored tensor, f32 `[entries, ...]`."""
         rows = self._rows(Origin((tensor.name,), tensor.shape), start, end)
         return floats(tensor.type, rows).reshape(end - start, *tensor.shape[1:])
 
     def _entry(self, origin: Origin, entry: int) -> QuantisedRows | None:
-        """Returns the rows of one expert, those of several tensors alternating, or None if these have several forms."""
+        """Returns the rows of one expert. Rows of several tensors alternate.
+
+        Returns None if the tensors differ in type.
+        """
         tensors = [self._file.tensors[name] for name in origin.tensors]
         if len({tensor.type for tensor in tensors}) > 1:
             return None
@@ -142,7 +148,7 @@ class GgufReader(TensorReader):
 
 
 def _selected(origin: Origin, start: int, end: int) -> np.ndarray | slice:
-    """Returns the places in the file of the rows `start` to `end`."""
+    """Returns the places in the file of the rows from `start` to `end - 1`."""
     if not origin.heads:
         return slice(start, end)
     return row_order(origin.shape[0], origin.heads)[start:end]

@@ -111,10 +111,10 @@ def named_ids(metadata: Metadata, vocabulary: Vocabulary) -> dict[str, int]:
 
 
 def stop_ids(metadata: Metadata, vocabulary: Vocabulary) -> list[int]:
-    """Returns the ids of the tokens that end an answer, sorted: those that the file names, and those with known
-    spellings.
+    """Returns the sorted ids of the tokens that end an answer.
 
-    Files lack the list of such tokens in `generation_config.json`, as for Phi 3 and early files of Llama 3.
+    These are the tokens that the file names and those with known spellings. A file may not name all of them, as with
+    Phi 3 and early files of Llama 3, because it lacks the list in `generation_config.json`.
 
     Args:
         metadata: the metadata of the file.

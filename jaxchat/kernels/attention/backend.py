@@ -106,7 +106,9 @@ class AttentionBackend(Protocol):
         """
 
     def prefill(self, q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec) -> Array:
-        """Computes causal attention of successive tokens of several sequences, each over its own tokens up to them.
+        """Computes causal attention for successive tokens of several sequences.
+
+        Each token attends to itself and to the earlier tokens of its sequence.
 
         Args:
             q: queries of the batch's rows, `[T, H, d]`, f32 or bf16. The cache has their keys.
@@ -189,7 +191,7 @@ class AttentionFactory:
         return not self.platforms or platform in self.platforms
 
     def refusal(self, target: AttentionTarget) -> str:
-        """Returns the reason for which the backend cannot serve a target, or "" if it can."""
+        """Returns why the backend cannot serve a target, as a phrase, or "" if it can."""
         if not self.runs_on(target.platform):
             return f"runs on {', '.join(self.platforms)} and not on {target.platform}"
         if reason := self.unsupported_reason(target):

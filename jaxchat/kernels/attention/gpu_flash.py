@@ -86,7 +86,9 @@ def decode(
 
 
 def prefill(q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec, *, interpret: bool = False) -> Array:
-    """Computes causal attention of successive tokens of several sequences, each over its own tokens up to them.
+    """Computes causal attention for successive tokens of several sequences.
+
+    Each token attends to itself and to the earlier tokens of its sequence.
 
     Args:
         q: queries of the batch's rows, `[T, H, d]`, f32 or bf16.
@@ -131,7 +133,7 @@ def prefill(q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec, *, 
 
 
 def _decode_splits(q_ref: Any, table_ref: Any, length_ref: Any, *refs: Any, loop: KVLoop, group: int) -> None:
-    """Computes one kernel instance's splits of a row's keys, for the queries of one KV head.
+    """Computes attention over one kernel instance's splits of a row's keys, for the queries of one KV head.
 
     Writes the three sums of each split.
     """
@@ -153,7 +155,16 @@ def _decode_splits(q_ref: Any, table_ref: Any, length_ref: Any, *refs: Any, loop
 
 
 def _merged(sums: list[Array], lengths: Array, loop: KVLoop, dtype: Any, interpret: bool) -> Array:
-    """Merges the sums of all splits, twice `[R, K, splits, G]` and once `[R, K, splits, G, d]`, to `[R, K, G, d]`."""
+    """Merges the sums of all splits to the result `[R, K, G, d]`.
+
+    Args:
+        sums: three sums of each split. The maximum and the total have the shape `[R, K, splits, G]`, and the weighted
+            values have one more axis of size d.
+        lengths: i32 `[R]`, number of keys of each row.
+        loop: the pass that computed the sums.
+        dtype: dtype of the result.
+        interpret: whether to run without a GPU.
+    """
     rows, kv_heads, splits, group, width = sums[2].shape
     tile = pl.next_power_of_2(group)
 

@@ -125,14 +125,14 @@ class KVLoop:
         return KVLoop(spec, scale, tiling.keys(page, padded_width(width), q.dtype.itemsize), tiling)
 
     def splits(self, first: Array, end: Array) -> Array:
-        """Returns the number of splits for the keys from position `first` up to `end`, excluded; i32 scalars or arrays.
+        """Returns the number of splits for the keys at positions `first` to `end - 1`; i32 scalars or arrays.
 
         Depends on these positions alone, so that neighbours never change a sequence's bits.
         """
         return jnp.clip(pl.cdiv(self._blocks(first, end), self.tiling.min_blocks), 1, self.tiling.splits)
 
     def split_range(self, split: Array, first: Array, end: Array) -> SplitRange:
-        """Returns the blocks of split number `split` of the keys from position `first` up to `end`, excluded; i32."""
+        """Returns the blocks of split number `split`, for the keys at positions `first` to `end - 1`; i32."""
         splits = self.splits(first, end)
         count = pl.cdiv(jnp.maximum(self._blocks(first, end) - split, 0), splits)
         return SplitRange(first // self.block + split, splits, jnp.where(split < splits, count, 0))

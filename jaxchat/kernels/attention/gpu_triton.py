@@ -22,7 +22,7 @@ ITEM_BYTES = {"float32": 4, "bfloat16": 2}
 
 
 def unsupported_reason(shape: AttentionShape) -> str:
-    """Returns the reason for which the kernels cannot compute a layer of this shape, or "" if they can."""
+    """Returns why the kernels cannot compute a layer of this shape, or "" if they can."""
     width, page = shape.head_dim, shape.page
     if width % 16 or not 16 <= width <= 256:
         return f"head width {width} is not a multiple of 16 from 16 to 256"
@@ -82,7 +82,10 @@ class TritonAttention:
         return self._sharded(gpu_flash.prefill, spec)(q, cache, (batch,))
 
     def _sharded(self, kernel: Callable[..., Array], spec: AttentionSpec) -> Callable[..., Array]:
-        """Returns the kernel, applied to each device's heads. Takes queries, cache, and a tuple of other arguments."""
+        """Returns a function that runs the kernel on each device for that device's heads.
+
+        The function takes the queries, the cache, and a tuple with the kernel's other arrays.
+        """
         sinks = () if spec.sinks is None else (spec.sinks,)
 
         def local(q: Array, cache: Cache, places: tuple[Any, ...], *sinks: Array) -> Array:

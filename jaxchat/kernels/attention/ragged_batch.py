@@ -12,7 +12,7 @@ from jax import Array
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Tiles:
-    """The rows of a batch in M groups of equal size. The rows of a tile are successive tokens of one sequence."""
+    """The rows of a batch in M tiles of equal size. A tile holds successive tokens of one sequence."""
 
     rows: Array  # i32 [M, size], each a row of the batch; meaningless from `counts` on
     sequences: Array  # i32 [M], index of the sequence in the batch
@@ -45,7 +45,7 @@ class RaggedBatch:
         Args:
             table: i32 `[P]`, page ids.
             start: i32 scalar, position of its first token in the batch.
-            count: its tokens in the batch, from the first row on.
+            count: number of its tokens in the batch, which begin at the first row.
         """
         return RaggedBatch(table[None], jnp.reshape(start, 1), jnp.array([0, count], jnp.int32))
 
@@ -61,11 +61,11 @@ class RaggedBatch:
         return self.starts[owner] + rows - self.bounds[owner]
 
     def tiles(self, size: int, tile: int) -> Tiles:
-        """Returns the rows in tiles.
+        """Divides the rows into tiles.
 
         Args:
             size: T, number of rows with padding.
-            tile: largest number of rows of a tile. Every tile but the last of a sequence has as many.
+            tile: number of rows in a tile. Only the last tile of a sequence may have fewer rows in use.
         """
         sequences, rows = len(self.starts), jnp.arange(size, dtype=jnp.int32)
         needed = (self.counts + tile - 1) // tile

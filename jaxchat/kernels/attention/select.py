@@ -25,8 +25,9 @@ ATTENTION_BACKENDS: Registry[AttentionFactory] = Registry(
 
 
 def register_attention_backend(name: str, factory: AttentionFactory, *, replace: bool = False) -> None:
-    """Adds a backend, which `EngineConfig.attention` may name. On its platforms, "auto" prefers it to those registered
-    before.
+    """Adds a backend, which `EngineConfig.attention` may name.
+
+    On its platforms, "auto" prefers it to backends that were registered earlier.
 
     Raises:
         RegistryError: the name is taken, and `replace` is false.

@@ -27,7 +27,7 @@ QUERIES_PER_BLOCK = 32  # fixed, so that programs of different row counts reduce
 
 
 def unsupported_reason(shape: AttentionShape) -> str:
-    """Returns the reason for which the kernel cannot compute a layer of this shape, or "" if it can."""
+    """Returns why the kernel cannot compute a layer of this shape, or "" if it can."""
     if shape.head_dim > LANES:
         return f"head width {shape.head_dim} is more than the kernel's {LANES}"
     if shape.sinks:

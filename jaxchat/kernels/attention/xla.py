@@ -88,7 +88,9 @@ def decode_attention(
 
 
 def prefill_attention(q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec = PLAIN) -> Array:
-    """Computes causal attention of successive tokens of several sequences, each over its own tokens up to them.
+    """Computes causal attention for successive tokens of several sequences.
+
+    Each token attends to itself and to the earlier tokens of its sequence.
 
     Args:
         q: queries of the batch's rows, `[T, H, d]`, f32 or bf16. Their keys are in the pages already.
@@ -160,7 +162,16 @@ def _widened(pages: Array) -> Array:
 
 
 def _gather(cache: Cache, table: Array, index: Array) -> tuple[Array, Array, Array]:
-    """Returns block `index` of the sequence with `table[P]`: keys and values `[B, K, d]` f32, positions `[B]`."""
+    """Returns the keys, values and positions of one block of a sequence.
+
+    Args:
+        cache: the arrays of one layer.
+        table: i32 `[P]`, page ids of the sequence.
+        index: number of the block, i32 scalar.
+
+    Returns:
+        Keys and values, f32 `[BLOCK, K, d]`, and their positions, i32 `[BLOCK]`.
+    """
     page = cache[0].shape[1]
     count = BLOCK // page
     # Padded to whole blocks, because a slice that exceeds the end would begin earlier.
@@ -180,7 +191,7 @@ def _accumulate(sums: Sums, scores: Array, mix: Callable[[Array], Array]) -> Sum
 
 
 def _initial_sums(spec: AttentionSpec, kv_heads: int, shape: tuple[int, ...], width: int) -> Sums:
-    """Returns the sums before the first key, or after the sink of each head, if there are sinks.
+    """Returns the sums with which a loop over keys begins: empty, or with the sink of each head if there are sinks.
 
     `shape` is `[K, G]` or `[K, G, T]`, with G = H / K. The weighted values have the shape `[*shape, d]`.
     """
@@ -192,7 +203,7 @@ def _initial_sums(spec: AttentionSpec, kv_heads: int, shape: tuple[int, ...], wi
 
 
 def _loop_over_blocks(block: Callable[[Array, Sums], Sums], first: Array, length: Array, sums: Sums) -> Array:
-    """Returns the weighted mean of the values from position `first` to `length`, f32 `[.., d]`, or 0 without values.
+    """Returns the weighted mean of the values at positions `first` to `length - 1`, f32 `[.., d]`; 0 without values.
 
     A query that sees no key in its first blocks accumulates a mean of their values. At the first key that the query
     sees, the weight of this mean becomes zero.

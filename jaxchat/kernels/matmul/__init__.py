@@ -1,1 +1,1 @@
-"""Matrix products of activations and weights: C++ kernels for CPUs, and int8 products by C++ kernels or XLA."""
+"""Matrix products of activations and weights, also packed or quantised ones: C++ kernels for CPUs, and XLA."""

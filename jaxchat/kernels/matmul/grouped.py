@@ -72,7 +72,10 @@ class GroupedWeight:
         return self.codes.shape[-3] * BLOCK
 
     def take(self, outputs: Array) -> Array:
-        """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`. The stack has one weight."""
+        """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`.
+
+        The stack must hold one weight.
+        """
         if self.target:
             shape = jax.ShapeDtypeStruct((len(outputs), self.padded_inputs), jnp.float32)
             name = self.target.replace(TARGET, TAKE)
@@ -169,8 +172,8 @@ def _buffers(w: GroupedWeight) -> tuple[Array, ...]:
 def _zero(rows: QuantisedRows) -> int:
     """Returns the number that is subtracted from all codes: their common zero point.
 
-    If each group has its own zero point, the minima subtract these. They must fit into i8, so those of codes of 8 bits
-    are taken relative to 128.
+    If each group has its own zero point, the minima include that point. This function then returns 128 for codes of 8
+    bits, so that what remains of the zero points fits into i8, and 0 for other codes.
     """
     if isinstance(rows.zero, int):
         return rows.zero
@@ -189,7 +192,7 @@ def _minimum(rows: QuantisedRows) -> Factors | None:
 
 
 def _orders(stack: Sequence[QuantisedRows]) -> Array:
-    """Returns the orders of inputs of several weights, i32 `[E, k]`, or `[0, 0]` if all have that of the model."""
+    """Returns the orders of inputs of E weights, i32 `[E, k]`. The shape is `[0, 0]` if all have the model's order."""
     if all(rows.order is None for rows in stack):
         return jnp.zeros((0, 0), jnp.int32)
     return jnp.stack([jnp.arange(rows.shape[1]) if rows.order is None else jnp.asarray(rows.order) for rows in stack])
@@ -232,7 +235,7 @@ def _entry(w: GroupedWeight, index: Array | int) -> GroupedWeight:
 
 
 def _by_panels(x: Array, w: GroupedWeight) -> Array:
-    """Multiplies by XLA as the kernels do, except for the order of sums. Dequantises a panel at a time."""
+    """Multiplies `x[T, k]` by XLA, to f32 `[T, N]`, as the kernels do except for the order of sums, panel by panel."""
     rounded = _rounded(x)
 
     def multiply(panel: Array) -> Array:
@@ -245,7 +248,7 @@ def _by_panels(x: Array, w: GroupedWeight) -> Array:
 
 
 def _dequantised(x: Array, w: GroupedWeight) -> Array:
-    """Multiplies by the dequantised weights. XLA unpacks them inside the product where it can."""
+    """Multiplies `x[T, k]` by dequantised weights, to f32 `[T, N]`. XLA unpacks them inside the product if it can."""
     weights = _rows(w, jnp.arange(w.codes.shape[0] * PANEL)).astype(w.dtype)
     exact = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
     return jnp.einsum("tk,nk->tn", x.astype(w.dtype), weights, precision=exact, preferred_element_type=jnp.float32)
@@ -280,7 +283,14 @@ def _rows(w: GroupedWeight, outputs: Array) -> Array:
 
 
 def _spread(factors: DeviceFactors, panel: Array, lane: Array, inputs: int) -> Array:
-    """Returns the factors of some outputs for each input, f32 `[T, inputs]`."""
+    """Returns the factors of T outputs, repeated for each input, f32 `[T, inputs]`.
+
+    Args:
+        factors: the factors of one weight.
+        panel: int `[T]`, the panel of each output.
+        lane: int `[T]`, the place of each output in its panel.
+        inputs: number of inputs.
+    """
     outer = factors.outer[panel, :, lane].astype(jnp.float32)
     values = jnp.repeat(outer, inputs // outer.shape[1], axis=1)
     if not factors.inner.size:

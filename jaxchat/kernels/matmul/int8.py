@@ -99,7 +99,14 @@ def matmul_entry(x: Array, w: Int8, index: Array) -> Array:
 
 
 def _call(target: str, x: Array, w: Int8, *index: Array) -> Array:
-    """Multiplies by a custom call, which takes x as unsigned bytes."""
+    """Multiplies `x[T, k]` by a custom call, to f32 `[T, outputs...]`. The call takes x as unsigned bytes.
+
+    Args:
+        target: the custom call.
+        x: the inputs.
+        w: the weight, or a stack of weights.
+        index: for a stack, the index of the weight, i32 scalar.
+    """
     values, scale = round_to_int8(x.astype(jnp.float32))
     shape = jax.ShapeDtypeStruct((x.shape[0], w.scale.shape[-1]), jnp.float32)
     shifted = pad_to_words((values + 128).astype(jnp.uint8))
@@ -130,6 +137,9 @@ def _by_output(w: Array, inputs: int) -> Rounding:
 
 @jax.jit(static_argnums=1)
 def _stack_by_output(w: Array, inputs: int) -> Rounding:
-    """Rounds the weights of a stack one after the other, because each is widened to f32 while it is rounded."""
+    """Rounds the weights of a stack, `[E, in..., outputs...]`, one after the other.
+
+    Each is widened to f32 while it is rounded. `inputs` is the product of the sizes of its input axes.
+    """
     rounded: Rounding = jax.lax.map(lambda weight: _by_output(weight, inputs), w)
     return rounded

@@ -163,8 +163,9 @@ def by_rows(multiply: Callable[[Array, Array], Array], x: Array, w: Array) -> Ar
 
 
 def reference(x: Array, w: PanelWeight) -> Array:
-    """Computes the product of `matmul` by XLA instead of C++, as a reference for tests: `x[T, k]` to f32 `[T,
-    outputs...]`.
+    """Computes what `matmul` does by XLA instead of C++, as a reference for tests.
+
+    Multiplies `x[T, k]` by the weight, to f32 `[T, outputs...]`.
     """
     precision = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
     rows = w.take(jnp.arange(prod(w.outputs)))

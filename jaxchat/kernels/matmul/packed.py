@@ -82,7 +82,9 @@ def partition(w: PackedWeight | Array, dense: PartitionSpec, axis: str) -> Any:
 
 
 def take(w: PackedWeight, outputs: Array) -> Array:
-    """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`, such as rows of an embedding table.
+    """Returns the weights of the outputs numbered `outputs[T]` (int), `[T, k]`, such as rows of an embedding table.
+
+    The dtype is f32, except for a `PanelWeight`, which keeps its dtype.
 
     Raises:
         TypeError: the weight is a `JoinedWeight`, which a table never is.

@@ -18,10 +18,10 @@ AT_ONCE = 1 << 22  # numbers that are rounded at once, which bounds the memory o
 def round_rows(w: np.ndarray, bits: int) -> QuantisedRows:
     """Rounds `w[N, k]`, f32, to `scale * (code - zero)`. The zero point is 8 with 4 bits, 128 with 8 bits.
 
-    Rows are padded with zeros to whole groups. With 8 bits, a scale just holds the largest number of its group. With 4
-    bits, several codings of the group with nearby scales are tried. Each gets the scale that fits it best, and the one
-    with the least squared error is kept. Errors are weighted by the squares of the numbers. llama.cpp finds the scales
-    of its type Q4_0 that way.
+    Rows are padded with zeros to whole groups. With 8 bits, the scale of a group is the largest magnitude of its
+    numbers divided by 127. With 4 bits, codes are computed for several nearby scales, and for each of them the scale
+    that fits these codes best. The scale with the least squared error is kept, where errors are weighted by the squares
+    of the numbers. llama.cpp finds the scales of its type Q4_0 that way.
 
     Args:
         w: the weights of N outputs.
@@ -46,7 +46,11 @@ def _rounded(w: Array, bits: int) -> tuple[Array, Array]:
 
 
 def _searched(groups: Array, half: int) -> Array:
-    """Returns the best scale of each group `[n, k / 32, 32]`. It may be negative: codes reach farther below zero."""
+    """Returns the best scale of each group of `groups[n, k / 32, 32]`, f32 `[n, k / 32]`.
+
+    A scale may be negative. The number of largest magnitude then gets the code `-half`, while the largest code is only
+    `half - 1`.
+    """
     largest = jnp.take_along_axis(groups, jnp.argmax(jnp.abs(groups), -1, keepdims=True), -1)
 
     def tried(index: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -30,7 +30,10 @@ Order = Literal["matrix", "table"]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class GroupFactors:
-    """`jaxchat.quantised.Factors` with the axes of the codes. An entry of `outer` may cover several groups."""
+    """The `jaxchat.quantised.Factors` of a weight, with the axes of `WeightOnly` instead of `[n, groups]`.
+
+    An entry of `outer` may cover several groups.
+    """
 
     outer: Any  # f16 or f32
     inner: Any = None  # i8, one for each group
@@ -58,9 +61,10 @@ class WeightLayout:
 class WeightOnly:
     """A weight `[k, outputs...]`, or a stack of them: `scale * (codes - zero) - minimum`.
 
-    Arrays are those of JAX, or of NumPy before they are placed, or shapes or partition specs in their places. A matrix
-    has codes `[lead..., G, g, N]` and factors `[lead..., G, N]`, a table codes `[N, k]` and factors `[N, G]`. A stack
-    has one more leading axis. With an `order`, input j of the codes is input `order[j]` of the model.
+    The fields hold JAX arrays, or NumPy arrays before the weight is placed. For planning and placement they hold shapes
+    or partition specs instead. A matrix has codes `[lead..., G, g, N]` and factors `[lead..., G, N]`, a table codes
+    `[N, k]` and factors `[N, G]`. A stack has one more leading axis. With an `order`, input j of the codes is input
+    `order[j]` of the model.
 
     Eight codes of 4 bits share a word, the first one in its lowest bits. A matrix then has words `[lead..., W, h, N]`.
     Code i of word `[w, j]` belongs to input `(8 w + i) h + j`, and a group is one or several blocks of h successive
@@ -112,7 +116,7 @@ class WeightOnly:
 class TiedTable:
     """An embedding that also serves as head and whose rows have several groups: a table, and a matrix for products.
 
-    In the layout of a table such a product would unpack all codes into memory first.
+    A product with the table would first unpack all its codes into memory.
     """
 
     table: WeightOnly
@@ -169,13 +173,18 @@ def matmul_entry(x: Array, w: WeightOnly, index: Array, reduce_dtype: str = "flo
 
 
 def _groups(w: WeightOnly) -> int:
-    """Returns the number of groups of a row, in the part of one weight that a device has."""
+    """Returns the number of groups of inputs for each output, in the part of a weight that one device has."""
     counts = w.scale.outer if w.scale.inner is None else w.scale.inner
     return counts.shape[-1 if w.layout.order == "table" else -2]
 
 
 def _local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
-    """Returns the sizes of the axes of outputs on a device, which has `count` of those after the leading ones."""
+    """Returns the sizes of the output axes in the part of a weight that one device has.
+
+    Args:
+        layout: the layout of the whole weight.
+        count: number of outputs of this part, counted over the axes after the leading ones.
+    """
     first, rest = layout.outputs[: layout.lead], layout.outputs[layout.lead + 1 :]
     return (*first, count // prod(rest), *rest)
 
@@ -196,7 +205,7 @@ def _numbers(w: WeightOnly) -> Array:
 
 
 def _floats(codes: Array) -> Array:
-    """Returns the numbers that codes 0 .. 15 are in E2M1, f32."""
+    """Returns the numbers that codes 0 .. 15 represent in the format E2M1, f32."""
     size = codes & 7
     bits = (size << 22) + (126 << 23)  # exponent and mantissa move to their places in f32
     number = jnp.where(size < 2, size * jnp.float32(0.5), jax.lax.bitcast_convert_type(bits, jnp.float32))
@@ -204,12 +213,12 @@ def _floats(codes: Array) -> Array:
 
 
 def _scaled(w: WeightOnly, numbers: Array) -> Array:
-    """Returns one weight in f32 with the axes of `numbers`."""
+    """Returns one dequantised weight, f32, with the axes of `numbers`, which are the result of `_numbers`."""
     axis = -1 if w.layout.order == "table" else -2
     blocks = _groups(w) if axis == -1 else prod(numbers.shape[w.layout.lead : -2])
 
     def spread(array: Array) -> Array:
-        """Repeats a factor of each group, or of several, for each block or input of the group."""
+        """Repeats factors until each block of a matrix, or each input of a table, has one."""
         repeated = jnp.repeat(array, blocks // array.shape[axis], axis=axis)
         if axis == -1:
             return jnp.repeat(repeated, numbers.shape[1] // blocks, axis=1)

@@ -98,7 +98,7 @@ def shapes_of_rows(stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: 
 
 
 def splits_groups(rows: QuantisedRows, layout: WeightLayout) -> bool:
-    """Returns whether a division of the inputs cuts through groups, or through an order of inputs."""
+    """Returns whether a division of the inputs over devices would cut groups, or rows that have an `order`."""
     if layout.split != "inputs":
         return False
     parts = rows.shape[1] if rows.group == rows.shape[1] else rows.shape[1] // rows.group
@@ -106,10 +106,10 @@ def splits_groups(rows: QuantisedRows, layout: WeightLayout) -> bool:
 
 
 def _block(rows: QuantisedRows, layout: WeightLayout) -> int:
-    """Returns h, the number of successive inputs whose codes are at one place of their words, see `WeightOnly`.
+    """Returns h, the number of successive inputs whose codes have the same place in their words, see `WeightOnly`.
 
-    It is the largest for which a group has 1, 2, 4, ... blocks of h inputs, and each device whole words. Returns 0 if
-    codes are not packed into words.
+    It is the largest number with which a group has 1, 2, 4, ... blocks of h inputs, and each device has whole words.
+    Returns 0 if codes are not packed into words.
     """
     if rows.bits != 4 and not rows.e2m1:
         return 0
@@ -125,7 +125,7 @@ def _block(rows: QuantisedRows, layout: WeightLayout) -> int:
 
 
 def _words(codes: np.ndarray, axis: int) -> np.ndarray:
-    """Packs each eight neighbours on an axis, 0 .. 15, into a word u32, the first one into its lowest bits."""
+    """Packs every eight neighbouring codes on an axis, each 0 .. 15, into a u32 word. The first has the lowest bits."""
     shape = (*codes.shape[:axis], -1, _PER_WORD, *codes.shape[axis + 1 :])
     first, *others = np.moveaxis(codes.reshape(shape), axis + 1, 0)
     words = first.astype(np.uint32)
@@ -135,18 +135,21 @@ def _words(codes: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
-    """Returns the E2M1 codes, u8 below 16, of rows whose codes stand for twice the numbers."""
+    """Returns the E2M1 codes, u8 `[n, k]` below 16, of rows whose codes stand for twice the numbers."""
     numbers = (rows.codes.astype(np.float32) - rows.zero) / 2
     return numbers.astype(jnp.float4_e2m1fn).view(np.uint8)
 
 
 def _scale(rows: QuantisedRows) -> Factors:
-    """Returns the scales on devices. Those of E2M1 double, because `QuantisedRows` has twice the numbers."""
+    """Returns the scales for devices.
+
+    They are doubled for E2M1, because codes in `QuantisedRows` are twice the numbers.
+    """
     return Factors(2 * rows.scale.outer, rows.scale.inner) if rows.e2m1 else rows.scale
 
 
 def _arranged(array: np.ndarray, layout: WeightLayout) -> np.ndarray:
-    """Returns `array[N, m]` as `[lead..., m, N]`, and for a table as it is."""
+    """Converts `array[N, m]` to `[lead..., m, N]`. Returns the array of a table unchanged."""
     if layout.order == "table":
         return array
     lead = layout.outputs[: layout.lead]
@@ -161,7 +164,10 @@ def _outer_size(part: Factors, rows: QuantisedRows, layout: WeightLayout) -> int
 
 
 def _orders(stack: Sequence[QuantisedRows], layout: WeightLayout) -> np.ndarray | None:
-    """Returns the orders of inputs of the weights, or None if all have that of the model."""
+    """Returns the orders of inputs of the weights, i32 `[E, k]`, or `[k]` for one weight.
+
+    Returns None if all have the order of the model.
+    """
     if all(rows.order is None for rows in stack):
         return None
     orders = [np.arange(rows.shape[1], dtype=np.int32) if rows.order is None else rows.order for rows in stack]

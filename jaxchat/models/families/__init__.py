@@ -163,8 +163,8 @@ def _with_yarn_context(model: ModelConfig) -> ModelConfig:
 def _architecture(keys: HFConfigReader) -> str:
     """Returns the name of the architecture.
 
-    `model_type` decides if `architectures` is absent, names a model without a head, or differs in case only.
-    `transformers` decides by `model_type` alone.
+    If `architectures` is absent, names a model without a head, or differs from the known name in case only, this is the
+    architecture of `model_type`. `transformers` looks at `model_type` alone.
 
     Raises:
         ModelError: the architecture is not supported, or `model_type` is that of another family.

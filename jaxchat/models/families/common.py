@@ -138,7 +138,7 @@ def rope_of(settings: HFConfigReader, keys: HFConfigReader, theta: float) -> Rop
 
 
 def _attention_factor(settings: HFConfigReader, kind: str, factor: float) -> float | None:
-    """Returns the factor of cosine and sine that the settings name, or None for the value of the papers."""
+    """Returns the factor of cosine and sine that the settings give, or None for the default of the scaling method."""
     if settings.has("attention_factor"):
         return settings.number("attention_factor")
     scale, scale_all = settings.number("mscale", 0.0), settings.number("mscale_all_dim", 0.0)
@@ -214,8 +214,10 @@ def same_windows(keys: HFConfigReader, window: int) -> tuple[int, ...]:
 
 
 def optional_window(keys: HFConfigReader) -> int:
-    """Returns the value of `sliding_window`, in tokens, or 0 if the key is absent or null. Raises ModelError if it is
-    wrong.
+    """Returns the value of `sliding_window`, in tokens, or 0 if the key is absent or null.
+
+    Raises:
+        ModelError: the value is not a positive integer.
     """
     return keys.integer("sliding_window") if keys.has("sliding_window") else 0
 

@@ -22,7 +22,10 @@ def read_2(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_3(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Olmo3ForCausalLM`. Raises ModelError if the rotary base is ambiguous."""
+    """Reads the configuration of `Olmo3ForCausalLM`.
+
+    Raises ModelError if a key is missing or wrong, or the rotary base is ambiguous.
+    """
     keys = keys.or_else(_DEFAULTS_3)
     sliding = tuple((index + 1) % 4 != 0 for index in range(keys.integer("num_hidden_layers")))
     window_sizes = windows(keys, sliding, keys.integer("sliding_window"))

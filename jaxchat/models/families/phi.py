@@ -12,7 +12,10 @@ _DEFAULTS = dict(max_position_embeddings=4096, original_max_position_embeddings=
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Phi3ForCausalLM`. Raises ModelError if the rope type is not supported."""
+    """Reads the configuration of `Phi3ForCausalLM`.
+
+    Raises ModelError if a key is missing or wrong, or the rope type is not supported.
+    """
     keys = keys.or_else(_DEFAULTS)
     rope_tables = rope(keys, partial=True)
     if rope_tables.kind not in ("default", "longrope"):

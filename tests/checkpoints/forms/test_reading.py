@@ -9,8 +9,8 @@ import pytest
 
 from jaxchat.checkpoints.safetensors import SafetensorsReader
 from jaxchat.checkpoints.tensor_slices import TensorSlice
-from tests.checkpoints.forms.cases import CASES
-from tests.checkpoints.forms.writers import FLOAT8, Case, gptq, save
+from tools.parity.forms.cases import CASES
+from tools.parity.forms.writers import FLOAT8, Case, gptq, save
 
 MODULE, SHAPE = "model.layers.0.mlp.up_proj", (72, 192)
 

@@ -14,8 +14,8 @@ from jaxchat.checkpoints.tensor_slices import TensorSlice
 from jaxchat.errors import ModelError
 from jaxchat.models.families import from_hugging_face
 from tests import tiny
-from tests.checkpoints.forms.cases import CASES
-from tests.checkpoints.forms.writers import Tensors, save
+from tools.parity.forms.cases import CASES
+from tools.parity.forms.writers import Tensors, save
 
 MODULE, SHAPE = "model.layers.0.mlp.up_proj", (64, 96)
 NAME = rf"model\.safetensors: tensor {MODULE}\.weight"

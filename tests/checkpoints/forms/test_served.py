@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-import transformers
 from safetensors.numpy import load_file
 
 from jaxchat.cache import cache_folder
@@ -24,27 +23,18 @@ from jaxchat.models.decoder import Decoder
 from jaxchat.models.param_specs import param_specs
 from jaxchat.planning.model_shapes import read_shape
 from jaxchat.runtime.stored_packing import PanelRows, StoredPacking
-from tests.checkpoints.forms.cases import CASES
-from tests.checkpoints.forms.writers import Case, Tensors, save
 from tools.parity import checkpoints
+from tools.parity.forms import models
+from tools.parity.forms.cases import CASES
+from tools.parity.forms.writers import Case, Tensors, save
 
 TOKENS = np.random.default_rng(1).integers(0, checkpoints.VOCAB, 20).tolist()
 EXACT, ROUNDED = 1e-5, 0.05
 
 
 def quantised_model(directory: Path, case: Case, kind: str = "Llama", **changes: Any) -> torch.nn.Module:
-    """Writes a model whose matrices are stored as the case says. Returns it with the numbers that they stand for."""
     sizes = dict(intermediate_size=128, num_hidden_layers=2)
-    checkpoints.write_model(directory, kind, **{**sizes, **changes})
-    plain: Tensors = load_file(directory / "model.safetensors")
-    stored, rng = dict(plain), np.random.default_rng(2)
-    for name in [name for name in plain if name.endswith("_proj.weight")]:
-        parts, plain[name] = case.write(rng, name.removesuffix(".weight"), *stored.pop(name).shape)
-        stored |= parts
-    save(directory, plain)
-    model = transformers.AutoModelForCausalLM.from_pretrained(directory, attn_implementation="eager").eval()
-    save(directory, stored, case.quantization)
-    return model
+    return models.quantised_model(directory, case, kind, **{**sizes, **changes})
 
 
 def logits(directory: Path, keep: bool) -> tuple[np.ndarray, list[Any]]:

@@ -19,16 +19,19 @@ def test_a_row_for_each_family_and_dtype() -> None:
         Cell("llama 2", "float32", 1, GOOD),
         Cell("llama 2", "float32", 2, BAD),
         Cell("llama 2", "bfloat16", 2, BAD),
+        Cell("awq", "float32", 1, Difference(2e-2, 3e-2, "c")),  # activations in 8 bits
+        Cell("awq", "float32", 2, Difference(2e-2, 3e-2, "c")),
         Cell("phi 3", "float32", 2, None, "tensor_parallel 2 does not divide the model's 113 feed-forward width"),
     ]
     assert table(cells).splitlines() == [
-        "| family | dtype | 1 | 2 |",
+        "| family or form | dtype | 1 | 2 |",
         "|---|---|---|---|",
         "| llama 2 | float32 | 2e-06 / 3e-06 | **2e-06 / 3e-04** |",
         "| llama 2 | bfloat16 |  | 2e-06 / 3e-04 |",
         "| phi 3 | float32 |  | refused |",
+        "| awq | float32 | 2e-02 / 3e-02 | **2e-02 / 3e-02** |",
     ]
-    assert [cell.green for cell in cells] == [True, False, True, True]
+    assert [cell.green for cell in cells] == [True, False, True, True, False, True]
 
 
 def test_rows_that_were_not_measured_stay_where_the_meshes_are_the_same() -> None:
@@ -56,7 +59,7 @@ def test_text_around_the_markers_stays() -> None:
 def run(*meshes: str) -> list[str]:
     """Its lines, one for each family and mesh."""
     command = [sys.executable, "-m", "tools.parity", "--dtypes", "float32", "--meshes", *meshes]
-    done = subprocess.run([*command, "--only", "phi 4, long", "whole experts"], capture_output=True, text=True)
+    done = subprocess.run([*command, "--only", "phi 4, long", "whole experts", "Q6_K"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return [line for line in done.stdout.splitlines() if ", float32, " in line]
 
@@ -74,5 +77,7 @@ def test_meshes_agree_with_transformers_and_give_the_same_bits_from_run_to_run()
         "phi 4, long, float32, 8",
         "qwen 3, whole experts, float32, 2",
         "qwen 3, whole experts, float32, 8",
+        "GGUF, Q6_K, float32, 2",
+        "GGUF, Q6_K, float32, 8",
     ]
     assert [line for line in first if ", 8:" in line] == again.result()

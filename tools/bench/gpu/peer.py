@@ -48,8 +48,10 @@ class Stepper:
 
     @torch.inference_mode()
     def prefill(self, users: int, prompt: int) -> tuple[Any, torch.Tensor, float]:
-        """Prefills `users` random prompts of `prompt` tokens. Returns KV cache, next tokens i64 `[users, 1]`, and
-        seconds.
+        """Prefills `users` random prompts of `prompt` tokens.
+
+        Returns:
+            The KV cache, the next tokens i64 `[users, 1]`, and the seconds that it took.
         """
         tokens = torch.randint(0, self.config.vocab_size, (users, prompt), device=self.device)
         cache: Any = (

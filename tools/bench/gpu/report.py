@@ -19,7 +19,8 @@ class Roofline:
 
     Attributes:
         model: the configuration of the model.
-        device: JAX's name of the device, such as "NVIDIA H200". A key of `CHIPS` must occur in it, in either case.
+        device: JAX's name of the device, such as "NVIDIA H200". A key of `CHIPS` must occur in it, in lower or upper
+            case.
     """
 
     model: ModelConfig

@@ -101,7 +101,7 @@ class LlamaLoop:
         llama.llama_free(self._context)
 
     def _step(self, running: list[Running], clock: Clock) -> None:
-        """Runs one pass. Running sequences come first, so that prompts do not delay them.
+        """Runs one pass. Sequences that decode come first, so that prompts do not delay them.
 
         Raises:
             RuntimeError: llama.cpp reports an error.

@@ -8,8 +8,9 @@ from tools.bench.workers.line import Clock, Request, Settings, Times, serve
 
 
 class VllmLoop:
-    """A peer with vLLM's engine and scheduler for the given settings. Runs in eager mode: vLLM's compiler takes
-    minutes.
+    """A peer with vLLM's engine and scheduler for the given settings.
+
+    Runs in eager mode, because vLLM's compiler takes minutes.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -67,7 +67,8 @@ def negated(document: Document, schema: Schema, keyword: str, pointer: str, dept
         depth: number of references and subschemas on the way to `schema`.
 
     Raises:
-        UnsupportedSchema: the keyword cannot be negated, or the document takes too many comparisons.
+        UnsupportedSchema: the keyword cannot be negated, is malformed, or is nested too deep, or the document takes too
+            many comparisons.
     """
     part = _Keyword(document, schema[keyword], keyword, pointer, depth + 1)
     if keyword in _OPPOSITES:

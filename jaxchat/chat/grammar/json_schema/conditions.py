@@ -22,7 +22,8 @@ def conditions(document: Document, schema: Schema, pointer: str) -> Iterator[tup
         pointer: JSON pointer of `schema`.
 
     Raises:
-        UnsupportedSchema: a condition is malformed, or has a keyword that cannot be negated.
+        UnsupportedSchema: a condition is malformed, has a keyword that cannot be negated, or is nested too deep, or the
+            document takes too many comparisons.
     """
     if "not" in schema:
         location = child_pointer(pointer, "not")

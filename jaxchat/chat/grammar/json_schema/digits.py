@@ -49,7 +49,7 @@ def definition_name(prefix: str, number: int, *, merged: bool) -> str:
     """Returns the name of a definition, from which `is_merged` can tell whether it is only a part of intersections.
 
     Args:
-        prefix: begins the name.
+        prefix: the beginning of the name.
         number: number of the definition.
         merged: whether the definition is only a part of intersections.
     """

@@ -126,7 +126,7 @@ class _Known:
     def member(self, name: str) -> list[Any]:
         """Returns schemas that a member with this name must satisfy.
 
-        Ignores `patternProperties`. Of a part with that keyword, uses only `properties`.
+        Ignores `patternProperties`, and `additionalProperties` beside it.
         """
         schemas = []
         for part in self._parts:
@@ -147,7 +147,7 @@ class _Known:
 
 
 def _no_common(document: Document, kind: str, a: _Known, b: _Known, depth: int) -> bool:
-    """Returns whether it is certain that no value of one JSON type satisfies both."""
+    """Returns whether it is certain that no value of the JSON type `kind` satisfies both schemas."""
     for one, other in ((a, b), (b, a)):
         if one.values is not None:
             values = [value for value in one.values if kind_of(value) == kind]

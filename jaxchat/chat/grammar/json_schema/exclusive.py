@@ -19,8 +19,9 @@ MAX_PAIRS = 2000
 def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[tuple[str, Any]]:
     """Returns the options of `oneOf` with their pointers, restricted so that a value of one violates all others.
 
-    A restriction concerns only members that the other option requires, values of members that both declare, types,
-    bounds, and the number of items. Other restrictions would lead to unnatural answers.
+    A restriction concerns members that the other option requires, values of members that both declare, types,
+    constants, bounds, counts, or what the other option has in `anyOf`, `oneOf` or `not`. Other restrictions, such as a
+    wrong value of a member that only the other option declares, would lead to unnatural answers.
 
     Args:
         document: the whole document.
@@ -66,7 +67,10 @@ def _apart(document: Document, option: Schema, other: Any, pointer: str) -> Iter
 
 
 def _natural(document: Document, schema: Any, pointer: str, names: set[str], depth: int) -> Iterator[Schema]:
-    """Yields alternatives that violate `schema`. None gives a member outside `names` a wrong value."""
+    """Yields alternatives that violate `schema`.
+
+    Those that violate `properties` outside `anyOf` and `oneOf` give wrong values only to members in `names`.
+    """
     if not isinstance(schema, dict) or depth > MAX_DEPTH:
         return
     schema = modern(schema, pointer)
@@ -107,7 +111,11 @@ def _declared(document: Document, schema: Any, depth: int = 0) -> Iterator[str]:
 
 
 def _target(document: Document, schema: Any, pointer: str) -> tuple[str, Any]:
-    """Follows a reference that stands alone, so that errors point at the option itself."""
+    """Follows references that stand alone, so that errors point at the option itself.
+
+    Returns the JSON pointer and the schema at their end. Raises UnsupportedSchema if a reference leads to itself or has
+    no target.
+    """
     seen = set()
     while isinstance(schema, dict) and schema.keys() & keywords.ASSERTING == {"$ref"}:
         if pointer in seen:

@@ -30,5 +30,5 @@ def is_annotation(name: Any) -> bool:
 
 
 def is_whole(pattern: Any) -> bool:
-    """Returns whether a pattern describes a complete text, so that it says more than a format beside it."""
+    """Returns whether a pattern begins with `^` and ends with `$`, and so describes a complete text."""
     return isinstance(pattern, str) and pattern.startswith("^") and pattern.endswith("$")

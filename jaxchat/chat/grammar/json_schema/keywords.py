@@ -98,7 +98,7 @@ def types(value: Any, pointer: str) -> list[str]:
 
 
 def literal(value: Any, pointer: str, keyword: str) -> None:
-    """Checks a value of `const` or `enum`, with all values in it.
+    """Checks a value of `const` or `enum`, and all values nested in it.
 
     Raises:
         UnsupportedSchema: a text has a lone surrogate, or `number` refuses a number.

@@ -48,7 +48,11 @@ def without_lookaheads(pattern: str) -> list[str]:
 
 
 def _group_end(text: str) -> int:
-    """Returns the index of the bracket that closes the group at the beginning of `text`."""
+    """Returns the index of the bracket that closes the group at the beginning of `text`.
+
+    Raises:
+        ValueError: the group is not closed.
+    """
     depth = 0
     for index, char in _syntax(text):
         depth += (char == "(") - (char == ")")
@@ -74,7 +78,11 @@ def _syntax(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _excluding(content: str) -> str:
-    """Returns a pattern for the strings whose beginning does not match `content`."""
+    """Returns a pattern for the strings whose beginning does not match `content`.
+
+    Raises:
+        ValueError: `content` is too long, or not of a supported form.
+    """
     content = content.removeprefix("^")
     if match := _ONLY.fullmatch(content):
         return f"{'^$|' if match[2] == '+' else ''}{_other_than(match[1])}"
@@ -91,7 +99,11 @@ def _excluding(content: str) -> str:
 
 
 def _avoiding(content: str) -> str:
-    """Returns a pattern for the strings that do not contain `content`, a text or one character class."""
+    """Returns a pattern for the strings that do not contain `content`, a text or one character class.
+
+    Raises:
+        ValueError: `content` is too long, or is something else.
+    """
     if _ONE.fullmatch(content):
         return f"^{_other_than(content)}*$"
     chars = _LITERAL.findall(content)

@@ -16,7 +16,7 @@ _STRING = keywords.STRING | {"type", "const", "enum"}
 def restricted_names(document: Document, schema: Schema, pointer: str, *, merging: bool) -> Schema:
     """Returns an equivalent schema without `propertyNames`.
 
-    Names of a list become properties. A pattern becomes `patternProperties`.
+    Names of a list become properties. A pattern, a format or limits of the length become `patternProperties`.
 
     Args:
         document: the whole document.

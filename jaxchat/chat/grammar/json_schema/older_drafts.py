@@ -51,7 +51,10 @@ def _replace_dependencies(schema: Schema, pointer: str) -> None:
 
 
 def _replace_exclusive(schema: Schema, bound: str, exclusive: str) -> None:
-    """Replaces a boolean exclusive bound beside its bound. A lone one stays, and `translate_number` refuses it."""
+    """Rewrites `exclusive: true` beside `bound` as a number at `exclusive`, and removes `exclusive: false`.
+
+    `exclusive: true` without `bound` stays, and `translate_number` refuses it.
+    """
     if schema.get(exclusive) is False:
         del schema[exclusive]
     elif schema.get(exclusive) is True and bound in schema:

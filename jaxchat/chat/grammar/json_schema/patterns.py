@@ -111,7 +111,13 @@ class _Rewriter:
         return ord(char)
 
     def _code_point(self, code: int) -> int:
-        """Combines a high surrogate with the low one that must follow it."""
+        """Returns the code point of an escape that has the number `code`.
+
+        If `code` is a high surrogate, also reads the low surrogate that must follow, and combines both.
+
+        Raises:
+            ValueError: `code` is not a character, or a surrogate stands alone.
+        """
         if code > 0x10FFFF or 0xDC00 <= code <= 0xDFFF:
             raise ValueError(f"U+{code:X} is not a character")
         if not 0xD800 <= code <= 0xDBFF:
@@ -162,9 +168,10 @@ class _Rewriter:
 
 
 def _without_nul(items: list[tuple[int, int] | str], inside: str, *, negated: bool) -> str:
-    """Returns a character class, without U+0000 if the class lacks a quote or a backslash.
+    """Returns the character class `[inside]` or `[^inside]`.
 
-    The grammar library lets `\\"` and `\\\\` through a class of all control characters, even if the class lacks them.
+    If the class may contain U+0000 and may lack the quote or the backslash, U+0000 is excluded. If it were not, the
+    grammar library would let `\\"` and `\\\\` through a class of all control characters, even if the class lacks them.
     """
     lacks = any(_contains(items, code) is not (not negated) for code in (ord('"'), ord("\\")))
     if lacks and _contains(items, 0) is not negated:
@@ -173,7 +180,10 @@ def _without_nul(items: list[tuple[int, int] | str], inside: str, *, negated: bo
 
 
 def _contains(items: list[tuple[int, int] | str], code: int) -> bool | None:
-    """Returns whether a list of ranges and shorthands holds U+0000, a quote or a backslash, None if unknown."""
+    """Returns whether ranges and shorthands contain the character `code`, or None if that is unknown.
+
+    `code` must be U+0000, the quote or the backslash.
+    """
     if any(item in ("D", "W", "S") for item in items):  # these hold all three
         return True
     if any(isinstance(item, tuple) and item[0] <= code <= item[1] for item in items):

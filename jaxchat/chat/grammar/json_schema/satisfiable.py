@@ -10,6 +10,8 @@ from jaxchat.chat.grammar.json_schema.keywords import TYPES, UnsupportedSchema
 def check_satisfiable(schema: dict[str, Any]) -> None:
     """Checks that a translated schema has a finite value.
 
+    Does not find contradictions between bounds, types and enums.
+
     Raises:
         UnsupportedSchema: the schema has no finite value, because it requires itself or a false schema.
     """

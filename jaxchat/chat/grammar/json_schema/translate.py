@@ -1,7 +1,8 @@
 """Checks a request's JSON Schema keyword by keyword and rewrites it so that the grammar library enforces all of it.
 
-Undeclared properties are generated only if `additionalProperties` asks for them, or if the schema declares no property.
-JSON Schema itself would allow them in other cases too.
+Properties that none of `properties`, `patternProperties` and `required` names are generated only if
+`additionalProperties` asks for them, or if the schema has none of these keywords. JSON Schema itself would allow them
+in other cases too.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def translate(
 
     Args:
         root: the request's schema.
-        prefix: begins the names of definitions in the result.
+        prefix: the beginning of the names of definitions in the result.
         strict: whether unknown keywords are errors. Otherwise they are annotations.
 
     Raises:
@@ -53,7 +54,7 @@ class Translator:
 
     Args:
         document: the document.
-        prefix: begins the names of definitions.
+        prefix: the beginning of the names of definitions.
     """
 
     def __init__(self, document: Document, prefix: str) -> None:
@@ -152,7 +153,7 @@ class Translator:
         return f"#/$defs/{self._definitions[key]}"
 
     def _close(self, schema: dict[str, Any], pointer: str, result: dict[str, Any]) -> None:
-        """Restricts the properties of an intersection to those that one of its parts declares."""
+        """Restricts the properties of an intersection to those that one of its parts mentions."""
         names = names_in_place(self._document.root, schema, pointer)
         if names is not None:
             members = {

@@ -48,7 +48,7 @@ def _multiple(value: Any, pointer: str) -> int | float:
 
 
 def _bound(value: Any, pointer: str, keyword: str) -> int | float | None:
-    """Returns a bound of a number, or None for one beyond all numbers that an answer may have.
+    """Returns a bound of a number, or None if all numbers that an answer may have satisfy it.
 
     A bound that double precision cannot represent is tightened.
     """

@@ -1,10 +1,10 @@
-"""The quantised forms that tests write, by name."""
+"""Small random weights in quantised forms, by name."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tests.checkpoints.forms.writers import awq, bitsandbytes, compressed, compressed_floats, fp8, gptq
+from tools.parity.forms.writers import awq, bitsandbytes, compressed, compressed_floats, fp8, gptq
 
 GROUPS = dict(strategy="group", group_size=32)
 CASES = {
