@@ -118,7 +118,7 @@ class Attempts:
 
     def progressed(self) -> None:
         """Records that the call has got further than before, so that its rounds begin anew."""
-        self._begun, self._rounds = True, 0
+        self._begun, self._rounds, self._busy = True, 0, None
         if self._tried:
             self._tried.clear()
         if self._replica and self._replica.failures:

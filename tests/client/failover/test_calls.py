@@ -232,6 +232,12 @@ async def test_cancelling_a_task_cancels_its_call() -> None:
             assert [replica.open for replica in client.transport._replicas.all] == [0, 0]
 
 
+@pytest.mark.parametrize("targets", ["", " , ", []])
+def test_a_client_needs_a_target(targets: Any) -> None:
+    with pytest.raises(ValueError, match="expected a target such as host:port"):
+        Client(targets)
+
+
 def test_models_are_those_that_all_replicas_have() -> None:
     first, second = Scripted(), Scripted()
     first.models, second.models = ["a", "b", "c"], ["c", "b"]
