@@ -24,6 +24,7 @@ from jaxchat.chat.prompt.tokenizer import load_tokenizer, missing_tokens
 from jaxchat.chat.response.reasoning import check_markers
 from jaxchat.chat.session import ChatSession
 from jaxchat.checkpoints.find_model import find_model
+from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS
 from jaxchat.client import AsyncClient, Client
 from jaxchat.client.local import AsyncLocalTransport, LocalTransport
 from jaxchat.config import ChatConfig, DTypeName, EngineConfig, KVDTypeName, Quantize
@@ -108,10 +109,10 @@ def plan(
         model: "bundled", a `config.json` or a folder with one, a GGUF file, or a known shape such as "llama-3-8b".
         topology: the slice, such as "v5e:2x4" or "h200:8".
         slots: sequences that decode together.
-        max_seq_len: longest prompt plus answer in tokens; None: the model's own limit, at most 8192.
+        max_seq_len: longest prompt plus answer in tokens; None: the model's own limit, but not more than 8192.
         dtype: precision of weights and KV pages.
         kv_dtype: "int8" rounds keys and values to 8 bits; None: as `dtype`.
-        quantize: "int8" or "int4" rounds weights; None: as stored, which `config.json` or the GGUF file says.
+        quantize: "int8" or "int4" rounds weights; None: as stored, according to `config.json` or the GGUF file.
         compiled: whether to compile the programs too, and use the compiler's figures. Takes minutes; for TPUs only.
 
     Raises:
@@ -235,7 +236,12 @@ def load_session(
         context=sizes.max_seq_len,
         queue=engine.max_queued,
         fingerprint=loaded.fingerprint,
+        raw_logprobs=engine.logprobs == "raw",
+        quantization_forms=(*sorted(CHECKPOINT_FORMS.names()), "gguf"),
         facts=facts,
+        block_size=loaded.runner.prefill_buckets[0],
+        blocks=len(runners) * (sizes.pages - 1) * sizes.page_size // loaded.runner.prefill_buckets[0],
+        backend=loaded.platform,
     )
     return ChatSession(
         _engine(runners, {**loaded.scheduling, "max_drafts": engine.max_drafts}, engine.max_queued),
@@ -264,7 +270,7 @@ def convert(
     quantize: Quantize | None = None,
     report: Report = lambda *_: None,
 ) -> DTypeName:
-    """Writes a model in Orbax format, or rounded, to a directory. Returns the dtype of weights that are not rounded.
+    """Writes a model to a directory, rounded or in Orbax format. Returns the dtype of weights that are not rounded.
 
     See `jaxchat.checkpoints.convert`.
 
@@ -272,7 +278,8 @@ def convert(
         source: "bundled", a hub id, a model directory in Hugging Face format, or a GGUF file.
         destination: the directory to write, new or empty.
         dtype: dtype of the stored weights. None: bfloat16 if all weights of the source have it, otherwise float32.
-        quantize: rounds weights to groups of 4 or 8 bits, in Hugging Face format. None writes Orbax format.
+        quantize: rounds weights to 4 or 8 bits in groups of 32, and writes Hugging Face format. None writes Orbax
+            format.
         report: called as `report("reading weights", done, total)`.
 
     Raises:

@@ -137,7 +137,7 @@ def invalid_json(message: str) -> ChatError:
 
 
 def context_length_exceeded(
-    limit: int, prompt_tokens: int, max_tokens: int | None = None, *, more: bool = False
+    limit: int, prompt_tokens: int, max_tokens: int | None = None, *, more: bool = False, param: str = "messages"
 ) -> ChatError:
     """Returns a `ChatError` (status 400) for a prompt, or a prompt plus `max_tokens`, of more than `limit` tokens.
 
@@ -146,17 +146,18 @@ def context_length_exceeded(
         prompt_tokens: length of the prompt.
         max_tokens: requested length of the answer, if any.
         more: whether the prompt is longer than `prompt_tokens`, because counting stopped there.
+        param: the field that holds the prompt.
     """
     limited = f"This model's maximum context length is {limit} tokens. However, "  # clients look for OpenAI's words
-    advice = "Please reduce the length of the messages"
+    advice = f"Please reduce the length of the {param}"
     if more or max_tokens is None:
-        message = f"your messages resulted in {'more than ' * more}{prompt_tokens} tokens. {advice}."
+        message = f"your {param} resulted in {'more than ' * more}{prompt_tokens} tokens. {advice}."
     else:
         message = (
-            f"you requested {prompt_tokens + max_tokens} tokens ({prompt_tokens} in the messages, {max_tokens} in the "
+            f"you requested {prompt_tokens + max_tokens} tokens ({prompt_tokens} in the {param}, {max_tokens} in the "
             f"completion). {advice} or completion."
         )
-    return ChatError(limited + message, "messages", "context_length_exceeded")
+    return ChatError(limited + message, param, "context_length_exceeded")
 
 
 # Other 4xx

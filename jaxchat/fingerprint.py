@@ -6,5 +6,5 @@ import hashlib
 
 
 def fingerprint(text: str) -> str:
-    """Returns `fp_` and ten hexadecimal digits that differ for texts that differ."""
+    """Returns `fp_` and the first ten hexadecimal digits of the SHA-256 of `text`."""
     return f"fp_{hashlib.sha256(text.encode()).hexdigest()[:10]}"

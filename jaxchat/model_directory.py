@@ -14,7 +14,7 @@ from jaxchat.errors import ModelError
 
 SINGLE, INDEX, ORBAX = "model.safetensors", "model.safetensors.index.json", "orbax.json"
 GGUF = "gguf.json"
-"""Every directory that can be served has one of these files: the weights, the index of their files, or a manifest."""
+"""The manifest of a view. Each directory that can be served has it, or one of `SINGLE`, `INDEX` and `ORBAX`."""
 GGUF_MAGIC = b"GGUF"
 """The first bytes of a GGUF file."""
 GGUF_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
@@ -97,7 +97,7 @@ def gguf_file(model: str) -> Path | None:
 
 
 def gguf_files(directory: Path) -> list[Path]:
-    """Returns the GGUF files in a directory that hold a model or its first part, not an image encoder, sorted."""
+    """Returns the sorted GGUF files in a directory, without image encoders and later parts of models."""
     return sorted(path for path in directory.glob("*.gguf") if _begins_model(path))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 BITS = (4, 5, 6, 8)
 """The supported sizes of a code."""
 BLOCK = 32
-"""Inputs that kernels multiply at once. It divides k. A group has a multiple of it, or half of it."""
+"""Number of inputs that kernels multiply at once. It divides k. The size of a group is a multiple or half of it."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Values that cross layers: plain Python and NumPy, without device arrays or protobuf."""
+"""Values that cross layers: plain Python and NumPy, without device arrays or protobuf.
+
+Letters: R rows of a step, P pages of a sequence at most, V tokens in the vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,10 @@ class Constraint(Protocol):
         """Advances by a sampled token. Raises ValueError if the grammar does not allow the token."""
 
     def forced(self) -> list[int]:
-        """Returns tokens that probably come next, as no other text may; often none. May raise any exception."""
+        """Returns the next tokens if the grammar probably allows no other text; often none. May raise any exception."""
 
     def copy(self) -> Constraint | None:
-        """Returns another constraint at the same place, to look ahead with; None if its use could harm this one."""
+        """Returns a copy at the same place, to look ahead with; None if use of the copy could harm this constraint."""
 
     def is_end(self, token: int) -> bool:
         """Returns whether a token ends the answer. Any other token that the grammar allows is part of its text."""
@@ -85,23 +88,19 @@ class GenerateRequest:
 
 @dataclass(frozen=True)
 class TopLogprobs:
-    """The most likely tokens at one position, in descending order.
+    """The most likely tokens at one position, in descending order, and their natural log-probabilities."""
 
-    `ids` are i32 `[k]`, `values` their natural log-probabilities, f32 `[k]`.
-    """
-
-    ids: np.ndarray
-    values: np.ndarray
+    ids: np.ndarray  # i32 [k]
+    values: np.ndarray  # f32 [k]
 
 
 class TokenEvent(NamedTuple):
-    """One sampled token of one choice, or the failure of a choice or of a whole request.
+    """One sampled token of one choice, or the failure of a choice or of a whole request. A tuple, for speed.
 
-    `token` is -1 if `finish` is "numerical_error", "grammar_error" or "engine_failure". With "engine_failure", `choice`
-    is -1 too, and the event ends all choices of the request. `logprob` (natural logarithm) and `top` are set only if
-    the request asks for log-probabilities and `token` is not -1. `cached_tokens` is the number of the prompt's tokens
-    that were not computed, because an earlier prompt had left their keys and values. A tuple, since every token makes
-    one.
+    `token` is -1 if `finish` is "numerical_error", "grammar_error" or "engine_failure". With the last, `choice` is -1
+    too, and all choices of the request end. `logprob` (natural logarithm) and `top` are set only if the request asks
+    for them and `token` is not -1. An earlier prompt had computed `cached_tokens` tokens of the prompt. The choice
+    first got a slot at `admitted`, in monotonic seconds.
     """
 
     request: int
@@ -111,6 +110,7 @@ class TokenEvent(NamedTuple):
     logprob: float = 0.0
     top: TopLogprobs | None = None
     cached_tokens: int = 0
+    admitted: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,8 @@ class SwapOutWork:
 class SwapInWork:
     """A step that restores a swapped sequence in `slot`, bit for bit.
 
-    `pages` i32 are all pages that it has now. The first `shared_pages` of them are cached and have their contents.
+    `pages` i32 are all pages that the sequence has now. The first `shared_pages` of them are cached and have their
+    contents.
     """
 
     slot: int

@@ -25,7 +25,8 @@ class ApiKeys:
     def check(self, authorization: str) -> None:
         """Checks an `authorization` value of the form `Bearer KEY`.
 
-        Compares the hash of the key with every known hash in constant time, so the duration reveals nothing about them.
+        Compares the hash of the key with every known hash in constant time, so that the duration reveals nothing about
+        known keys.
 
         Raises:
             ChatError: the value does not have a known key. The status is 401.
@@ -43,8 +44,8 @@ def read_keys(path: str | None) -> ApiKeys | None:
     Returns None if `path` is None.
 
     Raises:
-        ValueError: the file is unreadable or without keys, or a line is malformed. The message has the number of the
-            line but not its text.
+        ValueError: the file is unreadable or without keys, or a line is malformed. For a malformed line, the message
+            has its number but not its text.
     """
     if path is None:
         return None

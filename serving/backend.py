@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from jaxchat import v1
-from jaxchat.chat.context import Observer, RequestContext
+from jaxchat.cache_events import CacheObserver
+from jaxchat.chat.context import ModelInfo, Observer, RequestContext
 from jaxchat.errors import model_not_found
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -36,6 +37,24 @@ class ChatBackend(Protocol):
 
         A rejected request fails before the first chunk.
         """
+
+    async def complete_text(self, request: v1.TextCompletionRequest, call: RequestContext) -> v1.TextCompletion:
+        """Returns complete text completions. Raises `ChatError` if the request is rejected or fails."""
+
+    def stream_text(self, request: v1.TextCompletionRequest, call: RequestContext) -> AsyncIterator[v1.TextCompletion]:
+        """Yields text completions in parts. Raises `ChatError` if the request fails, as `stream` does."""
+
+    async def tokenize(self, request: v1.TokenizeRequest, call: RequestContext) -> v1.TokenizeResponse:
+        """Returns the token ids of a text or of a conversation. Raises `ChatError` if the request is rejected."""
+
+    async def detokenize(self, request: v1.DetokenizeRequest, call: RequestContext) -> v1.DetokenizeResponse:
+        """Returns the text of token ids. Raises `ChatError` if the request is rejected."""
+
+    async def render(self, request: v1.RenderRequest, call: RequestContext) -> v1.RenderResponse:
+        """Returns the prompts that a completion would use. Raises `ChatError` if it would be rejected."""
+
+    async def capabilities(self, call: RequestContext) -> v1.Capabilities:
+        """Returns which fields of requests are applied, formats and limits. Raises `ChatError` if the call fails."""
 
 
 class Load(Protocol):
@@ -66,7 +85,33 @@ class Load(Protocol):
 
     @property
     def accepted_drafts(self) -> int:
-        """Number of these that were right."""
+        """Number of draft tokens that were checked and right since the start."""
+
+    @property
+    def prefix_queries(self) -> int:
+        """Number of prompt tokens that were looked up in the prefix cache since the start."""
+
+    @property
+    def prefix_hits(self) -> int:
+        """Number of these that the cache had."""
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of all prefill and decode steps since the start."""
+
+    @property
+    def step_tokens(self) -> Mapping[float, int]:
+        """Number of these steps by the smallest bound that their tokens do not exceed."""
+
+
+class ObservableEngine(Protocol):
+    """An engine whose prefix cache can be observed."""
+
+    def observe_cache(self, observer: CacheObserver, model: str) -> None:
+        """Makes `observer` get all changes of the prefix caches, whose hashes cover the id of the model.
+
+        Call it before the engine starts.
+        """
 
 
 class Session(ChatBackend, Protocol):
@@ -76,8 +121,14 @@ class Session(ChatBackend, Protocol):
     def model_id(self) -> str: ...
 
     @property
+    def info(self) -> ModelInfo: ...
+
+    @property
     def failed(self) -> asyncio.Event:
         """An event that is set when the engine fails."""
+
+    @property
+    def engine(self) -> ObservableEngine: ...
 
     @property
     def observers(self) -> list[Observer]: ...

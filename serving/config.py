@@ -10,6 +10,8 @@ from jaxchat.client.failover.targets import split_targets
 from jaxchat.settings import Settings, setting
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^/:?#@\[\]\s]+)(:[0-9]{1,5})?", re.IGNORECASE)
+_ZMQ_ENDPOINT = re.compile(r"tcp://(\*|\[[0-9a-fA-F:.]+\]|[^:/?#@\[\]\s*]+):([1-9][0-9]{0,4})|ipc://\S+")
+_METRICS_PREFIX = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 
@@ -62,8 +64,22 @@ class ServeConfig(RestConfig):
     metrics_port: int | None = _port(
         None, "port for /metrics, which asks for no API key; 0 picks a free one", "none, /metrics is on the REST port"
     )
+    metrics_prefix: str = setting(
+        "jaxchat", "what the names of metrics begin with; vllm fits dashboards that were made for vLLM", metavar="NAME"
+    )
     otlp_endpoint: str | None = setting(
         None, "OpenTelemetry collector (gRPC) that gets a span per request, as http://host:4317", metavar="URL"
+    )
+    kv_events: str | None = setting(
+        None,
+        "ZeroMQ address that tells routers which prefixes are cached, as tcp://*:5557; it shows token ids of prompts",
+        metavar="URL",
+    )
+    kv_events_replay: str | None = setting(
+        None, "ZeroMQ address at which routers ask for events that they missed, as tcp://*:5558", metavar="URL"
+    )
+    kv_events_topic: str | None = setting(
+        None, "topic of the events", metavar="TEXT", default_text="kv@, host name and REST port, @, model id"
     )
     startup_prompt: str | None = setting(
         "Hello! Who are you?",
@@ -75,6 +91,12 @@ class ServeConfig(RestConfig):
         super().validate()
         if self.tls_client_ca and not self.tls_cert:
             raise ValueError("tls_client_ca needs tls_cert and tls_key")
+        if not _METRICS_PREFIX.fullmatch(self.metrics_prefix):
+            raise ValueError(f"metrics_prefix must be letters, digits and _, got {self.metrics_prefix!r}")
+        for name in ("kv_events", "kv_events_replay"):
+            _check_zmq_endpoint(name, getattr(self, name))
+        if self.kv_events is None and (self.kv_events_replay or self.kv_events_topic):
+            raise ValueError("kv_events_replay and kv_events_topic need kv_events")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +183,30 @@ class BackendConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RestClientConfig(Settings):
+    """Settings of the connection from a command to a REST server."""
+
+    api_key_file: str | None = _file("file with the API key for the server")
+    ca: str | None = _file("certificate authorities in PEM form that the server's certificate must come from")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig(Settings):
+    """Settings of a batch of requests."""
+
+    concurrency: int | None = setting(
+        None,
+        "requests that are open at the same time",
+        metavar="N",
+        default_text="twice the number of slots, 32 with --url",
+        least=1,
+    )
+    retry_seconds: float = _seconds(
+        300.0, "time without any answer, while the server is overloaded or unreachable, after which the batch stops", 0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogConfig(Settings):
     """Settings of the process's log, which goes to standard error."""
 
@@ -172,6 +218,12 @@ def _check_origin(origin: str) -> None:
     """Raises ValueError unless `origin` is `*` or an origin as browsers send it: `http://host` or `http://host:port`."""
     if origin != "*" and not _ORIGIN.fullmatch(origin):
         raise ValueError(f"each of cors_origin must be '*' or an origin such as http://host:8080, got {origin!r}")
+
+
+def _check_zmq_endpoint(name: str, endpoint: str | None) -> None:
+    """Raises ValueError unless `endpoint` is None or an address of ZeroMQ: `tcp://host:port` or `ipc://path`."""
+    if endpoint is not None and not _ZMQ_ENDPOINT.fullmatch(endpoint):
+        raise ValueError(f"{name} must be an address such as tcp://*:5557, or None, got {endpoint!r}")
 
 
 def _together(config: Settings, first: str, second: str) -> None:

@@ -22,6 +22,7 @@ from jaxchat.client.failover import (
     Replica,
     ReplicaSet,
     Resumable,
+    Whole,
     repeatable,
     resumable_chat,
 )
@@ -31,12 +32,13 @@ from jaxchat.client.models import common_models
 from jaxchat.errors import ChatError, draining, internal, overloaded
 from serving.config import BackendConfig
 from serving.grpc.methods import SERVICE
+from serving.trace_context import trace_metadata
 
 _RETRY = 1.0  # seconds between two attempts to watch a server's health, and between two looks at DNS
 
 
 class RemoteBackend:
-    """A `serving.backend.ChatBackend` over gRPC that forwards the caller's key and request id.
+    """A `serving.backend.ChatBackend` over gRPC that forwards the caller's key, request id and trace.
 
     Belongs to one asyncio loop. Reconnects automatically. Calls raise `ChatError` with status 503 while no server is
     reachable or this backend is draining. A call whose server is lost goes on at another one (docs/failover.md).
@@ -100,6 +102,34 @@ class RemoteBackend:
         async with aclosing(self._stream("Stream", resumable_chat(request, self._replicas), call)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    async def complete_text(self, request: v1.TextCompletionRequest, call: RequestContext) -> v1.TextCompletion:
+        answer: v1.TextCompletion = await self._call("CompleteText", request, call)
+        return answer
+
+    async def stream_text(
+        self, request: v1.TextCompletionRequest, call: RequestContext
+    ) -> AsyncGenerator[v1.TextCompletion, None]:
+        answer = Whole(request if self._replicas.single else repeatable(request))
+        async with aclosing(self._stream("StreamText", answer, call)) as parts:
+            async for part in parts:
+                yield part
+
+    async def tokenize(self, request: v1.TokenizeRequest, call: RequestContext) -> v1.TokenizeResponse:
+        answer: v1.TokenizeResponse = await self._call("Tokenize", request, call)
+        return answer
+
+    async def detokenize(self, request: v1.DetokenizeRequest, call: RequestContext) -> v1.DetokenizeResponse:
+        answer: v1.DetokenizeResponse = await self._call("Detokenize", request, call)
+        return answer
+
+    async def render(self, request: v1.RenderRequest, call: RequestContext) -> v1.RenderResponse:
+        answer: v1.RenderResponse = await self._call("Render", request, call)
+        return answer
+
+    async def capabilities(self, call: RequestContext) -> v1.Capabilities:
+        answer: v1.Capabilities = await self._call("GetCapabilities", v1.GetCapabilitiesRequest(), call)
+        return answer
 
     async def _call(self, method: str, request: Message, call: RequestContext) -> Any:
         """Returns the answer of a method with one answer."""
@@ -169,7 +199,7 @@ def _credentials(config: BackendConfig) -> grpc.ChannelCredentials | None:
 
 def _metadata(call: RequestContext) -> Metadata:
     """Returns the gRPC metadata of a call. Omits a key that gRPC cannot send, because such a key is never valid."""
-    pairs = [("x-request-id", call.request_id)]
+    pairs = [("x-request-id", call.request_id), *trace_metadata(call)]
     if call.authorization and call.authorization.isascii() and call.authorization.isprintable():
         pairs.append(("authorization", call.authorization))
     return tuple(pairs)

@@ -19,7 +19,7 @@ class ServerTls:
     client_ca: bytes | None
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
-        """Returns gRPC credentials. With `client_ca`, clients must present a certificate that one of its CAs signed."""
+        """Returns gRPC credentials. With `client_ca`, clients need a certificate signed by a CA of that file."""
         return grpc.ssl_server_credentials(
             [(self.pair.key, self.pair.certificate)],
             root_certificates=self.client_ca,

@@ -29,7 +29,7 @@ TARGET = re.compile(r"(?:^|[`/ ])make ([a-z][\w-]*)", re.MULTILINE)
 COMMAND = re.compile(r"(?:^|[`/ ])jaxchat ([a-z]+)\b([^`\n#|;]*)", re.MULTILINE)
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-COMMANDS = ("serve", "rest", "chat", "models", "convert", "plan", "keys")
+COMMANDS = ("serve", "rest", "chat", "batch", "replay", "bench", "models", "convert", "plan", "keys")
 FOREIGN = {"--build-arg", "--cacert", "--xla_cpu_max_isa"}  # of podman, curl and XLA
 FOREIGN |= {"--data", "--http2-prior-knowledge", "--protocol", "--template"}  # of buf
 

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAVES = {
     "jaxchat.arithmetic",
     "jaxchat.cache",
+    "jaxchat.cache_events",
     "jaxchat.config",
     "jaxchat.errors",
     "jaxchat.fingerprint",
@@ -38,7 +39,13 @@ PARALLEL = {
     "jaxchat.parallel",
 }
 WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.openai_json"}
-CHAT = WIRE | {"jaxchat.config", "jaxchat.settings", "jaxchat.chat.context", "jaxchat.chat.request.validate"}
+CHAT = WIRE | {
+    "jaxchat.openai_responses",
+    "jaxchat.config",
+    "jaxchat.settings",
+    "jaxchat.chat.context",
+    "jaxchat.chat.request.validate",
+}
 HEAVY = {"jax", "jaxlib", "flax", "orbax"}
 RPC = {"grpc", "google"}
 
@@ -47,6 +54,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat":                 ({"jaxchat"},                                                  set()),
     "jaxchat.arithmetic":      (set(),                                                        HEAVY | RPC),
     "jaxchat.cache":           ({"jaxchat.config"},                                          HEAVY | RPC),
+    "jaxchat.cache_events":    (set(),                                                        HEAVY | RPC | {"numpy"}),
     "jaxchat.settings":        (set(),                                                        HEAVY | RPC),
     "jaxchat.config":          ({"jaxchat.settings", "jaxchat.errors", "jaxchat.json_text"},  HEAVY | RPC),
     "jaxchat.types":           ({"jaxchat.config", "jaxchat.errors"},                         HEAVY | RPC),
@@ -60,6 +68,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.bundled":         (set(),                                                        HEAVY | RPC),
     "jaxchat.v1":              ({"jaxchat.v1"},                                               HEAVY),
     "jaxchat.openai_json":     (WIRE,                                                        HEAVY | {"grpc", "numpy"}),
+    "jaxchat.openai_responses": (WIRE | {"jaxchat.openai_responses"},                       HEAVY | {"grpc", "numpy"}),
     "jaxchat.multihost.v1":    ({"jaxchat.multihost.v1"},                                     HEAVY),
     "jaxchat.kernels":         (JAX | {"jaxchat.kernels"},                                    RPC),
     "jaxchat.sampling":        (JAX | {"jaxchat.sampling"},                                   RPC),
@@ -74,6 +83,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.client":          (WIRE | {"jaxchat.client"},                                    HEAVY | {"numpy"}),
     "jaxchat.client.local":    (WIRE | {"jaxchat.client.transport", "jaxchat.chat"},          HEAVY | {"numpy"}),
     "serving":                 (LEAVES | CHAT | {"jaxchat.client", "serving"},                HEAVY),
+    "serving.bench":           (LEAVES | {"serving.bench"},                                   HEAVY | RPC | {"numpy"}),
     "serving.multihost":       (LEAVES | {"jaxchat.multihost.v1", "serving.config", "serving.multihost"}, HEAVY),
     "serving.deploy":          (LEAVES | CHAT | {"jaxchat.api", "jaxchat.client", "serving"}, HEAVY),
     "serving.cli":             (
@@ -131,7 +141,7 @@ def test_what_jax_may_move_is_imported_in_one_place():
     "module", ["jaxchat.client", "jaxchat.openai_json", "jaxchat.chat.request.validate", "serving.cli.main"]
 )
 def test_light_modules_load_nothing_heavy(module):
-    heavy = ["jax", "flax", "numpy", "tokenizers", "starlette", "uvicorn"]
+    heavy = ["jax", "flax", "numpy", "tokenizers", "starlette", "uvicorn", "aiohttp", "matplotlib"]
     code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert result.stdout.strip() == "[]"

@@ -12,7 +12,12 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parents[1]
-MESSAGES = ("jaxchat/v1/chat.proto", "jaxchat/v1/service.proto", "jaxchat/multihost/v1/multihost.proto")
+MESSAGES = (
+    "jaxchat/v1/chat.proto",
+    "jaxchat/v1/text.proto",
+    "jaxchat/v1/service.proto",
+    "jaxchat/multihost/v1/multihost.proto",
+)
 SERVICES = ("jaxchat/v1/service.proto", "jaxchat/multihost/v1/multihost.proto")
 
 

@@ -17,10 +17,24 @@ from jaxchat.fingerprint import fingerprint
 
 @dataclass(frozen=True, kw_only=True)
 class RequestContext:
-    """The id of a call and the caller's credentials, `authorization`, for backends that forward the call."""
+    """The id of a call, the caller's credentials and its trace, also for backends that forward the call.
+
+    Attributes:
+        authorization: the header of that name; "" without one.
+        traceparent: the caller's span, in the form of W3C Trace Context, unchecked; "" without one.
+        tracestate: further data about the trace, in the same form.
+    """
 
     request_id: str
     authorization: str = field(default="", repr=False)
+    traceparent: str = ""
+    tracestate: str = ""
+
+    def record(self, *, model: str, streamed: bool, choices: int, user: str) -> Record:
+        """Returns the record of a request that is accepted now."""
+        record = Record(request_id=self.request_id, model=model, streamed=streamed, choices=choices, user=user)
+        record.traceparent, record.tracestate = self.traceparent, self.tracestate
+        return record
 
 
 @dataclass(kw_only=True)
@@ -36,13 +50,18 @@ class Record:
         completion_tokens: sampled tokens of all choices so far.
         reasoning_tokens: tokens in the thoughts of the finished choices.
         accepted_prediction_tokens: prediction tokens that the finished choices repeat.
+        queued: seconds from acceptance until the request waits for a slot; None before.
+        admitted: seconds from acceptance until the first choice has a slot; None before its first token.
         first_token: seconds from acceptance to the first token; None before it.
+        last_token: seconds from acceptance to the newest token; None before the first.
         seconds: seconds from acceptance to the end; 0 while the request runs.
         outcome: "running", then "completed", "refused", "failed", "timeout" or "cancelled".
         error: code of the `ChatError`, or its type if it has no code; "" without an error.
         status: HTTP status: 200, the status of the error, 499 if the client disconnected, or 0 while the request runs.
         finish_reasons: the finish reason of each choice that has ended, such as "stop", in the order of their ends.
         started: time of acceptance on the monotonic clock, in seconds.
+        traceparent: as in `RequestContext`.
+        tracestate: as in `RequestContext`.
     """
 
     request_id: str
@@ -56,13 +75,18 @@ class Record:
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     accepted_prediction_tokens: int = 0
+    queued: float | None = None
+    admitted: float | None = None
     first_token: float | None = None
+    last_token: float | None = None
     seconds: float = 0.0
     outcome: str = "running"
     error: str = ""
     status: int = 0
     finish_reasons: tuple[str, ...] = ()
     started: float = field(default_factory=time.monotonic, repr=False)
+    traceparent: str = ""
+    tracestate: str = ""
 
 
 class Observer(Protocol):
@@ -129,7 +153,12 @@ class ModelInfo:
         logits: V, the number of logits, padding included.
         context: maximum length of a prompt with its answer, in tokens.
         queue: maximum number of sequences that wait for a slot.
+        block_size: tokens of a chunk of the prefix cache.
+        blocks: number of these chunks that the KV pages of all copies of the model can hold.
+        backend: the platform of jax, such as "cpu" or "tpu".
         fingerprint: the `system_fingerprint` of answers whose prompts do not depend on the day.
+        raw_logprobs: whether log-probabilities are those of the model's logits.
+        quantization_forms: names of the forms of quantised checkpoints that can be loaded.
         facts: lines for the start-up message, as (name, value).
     """
 
@@ -140,7 +169,12 @@ class ModelInfo:
     context: int
     queue: int
     fingerprint: str
+    raw_logprobs: bool = True
+    quantization_forms: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
+    block_size: int = 0
+    blocks: int = 0
+    backend: str = ""
 
     def fingerprint_on(self, day: date | None) -> str:
         """Returns the `system_fingerprint` of an answer.

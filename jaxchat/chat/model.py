@@ -16,8 +16,8 @@ _PROBE = [{"role": "system", "content": "probe"}, {"role": "user", "content": "p
 def model_of(info: ModelInfo, template: ChatTemplate) -> v1.Model:
     """Returns the API's model object.
 
-    It has an entry for each part of a conversation. The entry says whether the chat template writes the part into the
-    prompt, the server writes it, or requests with the part are rejected.
+    The object has an entry for each part of a conversation. The entry says whether the chat template writes the part
+    into the prompt, the server writes it, or requests with the part are rejected.
 
     Args:
         info: facts about the model.

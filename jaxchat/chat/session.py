@@ -6,18 +6,18 @@ Runs on one asyncio loop. Tokenising and the compiling of grammars run in thread
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import groupby
-from operator import attrgetter
-from typing import Any
+
+import numpy as np
 
 from jaxchat import errors, v1
-from jaxchat.chat.context import ModelInfo, Observer, OpenCalls, Record, RequestContext, outcome_of
+from jaxchat.chat.capabilities import capabilities_of
+from jaxchat.chat.context import ModelInfo, Observer, Record, RequestContext
+from jaxchat.chat.generations import Generations
 from jaxchat.chat.grammar import GrammarCompiler
+from jaxchat.chat.grammar.constraint import OutputConstraint
 from jaxchat.chat.model import facts_about, model_of
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
@@ -26,12 +26,14 @@ from jaxchat.chat.request.prepared import PreparedRequest, prepare
 from jaxchat.chat.request.validate import validate
 from jaxchat.chat.response.builder import ResponseBuilder
 from jaxchat.chat.response.choice import ChoiceBuilder
-from jaxchat.chat.response.stream import OutputStream
+from jaxchat.chat.response.reasoning import ThoughtSplitter
+from jaxchat.chat.text_completer import TextCompleter
+from jaxchat.chat.token_ids import TokenIds
 from jaxchat.config import ChatConfig
-from jaxchat.engine.engine import Engine, EngineStats, EngineStopped, QueueFull
+from jaxchat.engine.engine import Engine
 from jaxchat.engine.router import DataParallelEngine
-from jaxchat.errors import ChatError
-from jaxchat.types import GenerateRequest, TokenEvent
+from jaxchat.engine.stats import EngineStats
+from jaxchat.types import GenerateRequest, Grammar
 
 
 class ChatSession:
@@ -62,30 +64,42 @@ class ChatSession:
             release: called once the engine has stopped.
         """
         self.info = info
-        self.observers: list[Observer] = []
-        self.failed = asyncio.Event()  # set once the engine has stopped by a failure
         self.engine = engine
         self._tokenizer = tokenizer
         self._template = template
         self._model = model_of(info, template)
         self._grammars = GrammarCompiler(tokenizer, info.logits, tool_format=template.tool_format)
         self._config = config or ChatConfig()
+        self.generations = Generations(engine, self._config, info.queue)
         self._compiles = compiles
         self._release = release
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-text")
-        self._schemas = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-schema")  # slow schemas must not delay text
-        self._running: dict[int, OutputStream] = {}
-        self._open = OpenCalls()
-        self._draining = False
+        # Separate threads, so that slow schemas do not delay text.
+        self._schemas = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-schema")
+        self._capabilities: v1.Capabilities | None = None
+        self._text = TextCompleter(self.generations, tokenizer, info, self._pool, self._compiled)
+        self._token_ids = TokenIds(
+            tokenizer, template, info, self._pool, chat_prompt=self._chat_prompt, text_prompts=self._text_prompts
+        )
 
     @property
     def model_id(self) -> str:
         return self.info.id
 
     @property
+    def observers(self) -> list[Observer]:
+        """The observers of all requests. The list may be extended before `start`."""
+        return self.generations.observers
+
+    @property
+    def failed(self) -> asyncio.Event:
+        """An event that is set once the engine has stopped by a failure."""
+        return self.generations.failed
+
+    @property
     def ready(self) -> bool:
         """Whether new requests are accepted."""
-        return self.engine.alive and not self._draining and not self.failed.is_set()
+        return self.engine.alive and not self.generations.draining and not self.failed.is_set()
 
     @property
     def stop_tokens(self) -> frozenset[int]:
@@ -107,31 +121,22 @@ class ChatSession:
 
     async def start(self) -> None:
         """Starts the engine. Its events are delivered to the running asyncio loop."""
-        loop = asyncio.get_running_loop()
-
-        def schedule(*call: Any) -> None:
-            with suppress(RuntimeError):  # the loop may be closed, and then all readers are gone
-                loop.call_soon_threadsafe(*call)
-
-        self.engine.start(partial(schedule, self._route), partial(schedule, self._ended))
+        self.generations.start()
 
     async def drain(self, grace: float) -> None:
         """Rejects new requests, and waits at most `grace` seconds for the open ones to end."""
-        self._draining = True
-        await self._open.wait(grace)
+        await self.generations.drain(grace)
 
     def fail(self) -> None:
         """Ends all requests with an error. Works even if the engine's thread hangs after the loss of a device."""
-        self.failed.set()
-        for run in self._running.values():
-            run.fail(errors.engine_stopped())
+        self.generations.fail()
 
     async def close(self) -> None:
         """Stops the engine after its current step, and waits for it. Unfinished requests fail with `ChatError`.
 
         After `fail`, or a failure of the engine, does not wait.
         """
-        self._draining = True
+        self.generations.draining = True
         await asyncio.to_thread(self.engine.stop, 0.0 if self.failed.is_set() else None)
         self._release()
         await asyncio.to_thread(self._grammars.close)
@@ -152,11 +157,11 @@ class ChatSession:
             ChatError: the request is rejected or fails.
         """
         record = _record(request, call, streamed=False)
-        with self._observed(record):
+        with self.generations.observed(record):
             prepared = await self._prepare(request, streamed=False)
             generate = await self._generate(prepared)
             answer = ResponseBuilder(record, self.info.fingerprint_on(prepared.day), prepared)
-            with self._submitted(prepared, generate, record) as run:
+            with self.generations.run([generate], self._builders(prepared), record) as run:
                 deltas = [delta for _, delta in await run.take(complete=True)]
             return answer.completion(deltas)
 
@@ -173,11 +178,11 @@ class ChatSession:
             ChatError: the request is rejected, before the first chunk, or fails at any time.
         """
         record = _record(request, call, streamed=True)
-        with self._observed(record):
+        with self.generations.observed(record):
             prepared = await self._prepare(request, streamed=True)
             generate = await self._generate(prepared)
             answer = ResponseBuilder(record, self.info.fingerprint_on(prepared.day), prepared)
-            with self._submitted(prepared, generate, record) as run:
+            with self.generations.run([generate], self._builders(prepared), record) as run:
                 deltas = await run.take()
                 for index in range(record.choices):
                     yield answer.role_chunk(index)
@@ -191,34 +196,46 @@ class ChatSession:
             if prepared.include_usage:
                 yield answer.usage_chunk()
 
-    @contextmanager
-    def _observed(self, record: Record) -> Iterator[None]:
-        """Updates `record`, the observers and the count of open requests, however the request ends."""
-        self._open.enter()
-        try:
-            yield
-            record.outcome, record.status = "completed", 200
-        except ChatError as error:
-            record.outcome, record.error, record.status = outcome_of(error), error.code or error.type, error.http_status
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
-            record.outcome, record.status = "cancelled", 499
-            raise
-        except BaseException:
-            record.outcome, record.error, record.status = "failed", "internal_error", 500
-            raise
-        finally:
-            record.seconds = time.monotonic() - record.started
-            self._open.leave()
-            for observer in self.observers:
-                observer.finished(record)
+    async def complete_text(self, request: v1.TextCompletionRequest, call: RequestContext) -> v1.TextCompletion:
+        """Returns complete text completions. Raises `ChatError` if the request is rejected or fails."""
+        return await self._text.complete(request, call)
+
+    def stream_text(
+        self, request: v1.TextCompletionRequest, call: RequestContext
+    ) -> AsyncGenerator[v1.TextCompletion, None]:
+        """Yields text completions in parts. Raises `ChatError` if the request is rejected or fails."""
+        return self._text.stream(request, call)
+
+    async def tokenize(self, request: v1.TokenizeRequest, call: RequestContext) -> v1.TokenizeResponse:
+        """Returns the token ids of a text or of a conversation. Raises `ChatError` if the request is rejected."""
+        return await self._token_ids.tokenize(request)
+
+    async def detokenize(self, request: v1.DetokenizeRequest, call: RequestContext) -> v1.DetokenizeResponse:
+        """Returns the text of token ids. Raises `ChatError` if the request is rejected."""
+        return await self._token_ids.detokenize(request)
+
+    async def render(self, request: v1.RenderRequest, call: RequestContext) -> v1.RenderResponse:
+        """Returns the prompts that a completion would use. Raises `ChatError` if it would be rejected."""
+        return await self._token_ids.render(request)
+
+    async def capabilities(self, call: RequestContext) -> v1.Capabilities:
+        """Returns which fields of requests are applied, and formats and limits."""
+        if self._capabilities is None:
+            describe = partial(capabilities_of, self.info, self._template, self._tokenizer)
+            self._capabilities = await asyncio.get_running_loop().run_in_executor(self._pool, describe)
+        return self._capabilities
+
+    async def _chat_prompt(self, request: v1.ChatCompletionRequest) -> np.ndarray:
+        prepared = await self._prepare(request, streamed=True)
+        self._max_tokens(prepared.max_tokens, prepared.min_tokens, len(prepared.prompt))
+        return prepared.prompt
+
+    async def _text_prompts(self, request: v1.TextCompletionRequest) -> list[np.ndarray]:
+        return [prompt.ids for prompt in (await self._text.prepare(request, streamed=True)).prompts]
 
     async def _prepare(self, request: v1.ChatCompletionRequest, *, streamed: bool) -> PreparedRequest:
         """Validates and interprets a request. Raises ChatError."""
-        if self._draining:
-            raise errors.draining()
-        if not self.engine.alive or self.failed.is_set():
-            raise errors.engine_stopped()
+        self.generations.check_accepting()
         tool_choice = validate(request, vocab_size=self.info.vocab, model_ids=(self.info.id,), streamed=streamed)
         interpret = partial(
             prepare,
@@ -234,9 +251,7 @@ class ChatSession:
 
     async def _generate(self, prepared: PreparedRequest) -> GenerateRequest:
         """Returns the request for the engine, with its compiled grammar. Raises ChatError."""
-        run, grammar = asyncio.get_running_loop().run_in_executor, None
-        if prepared.constraint:
-            grammar = await run(self._schemas, self._grammars.after_thoughts, prepared.constraint, prepared.thoughts)
+        grammar = await self._compiled(prepared.constraint, prepared.thoughts) if prepared.constraint else None
         return GenerateRequest(
             prompt=prepared.prompt,
             max_tokens=self._max_tokens(prepared.max_tokens, prepared.min_tokens, len(prepared.prompt)),
@@ -249,51 +264,18 @@ class ChatSession:
             drafts=prepared.drafts,
         )
 
+    async def _compiled(self, constraint: OutputConstraint, thoughts: ThoughtSplitter | None = None) -> Grammar:
+        run = asyncio.get_running_loop().run_in_executor
+        return await run(self._schemas, self._grammars.after_thoughts, constraint, thoughts)
+
+    def _builders(self, prepared: PreparedRequest) -> list[ChoiceBuilder]:
+        return [ChoiceBuilder(self._tokenizer, prepared.options, choice) for choice in range(prepared.choices)]
+
     def _max_tokens(self, limit: int | None, least: int, prompt: int) -> int:
         if prompt + (limit or least or 1) > self.info.context:
             raise errors.context_length_exceeded(self.info.context, prompt, limit or least or None)
         return limit or self.info.context - prompt
 
-    @contextmanager
-    def _submitted(
-        self, prepared: PreparedRequest, generate: GenerateRequest, record: Record
-    ) -> Iterator[OutputStream]:
-        """Submits the request, and cancels it if its reader leaves before the end. Raises ChatError."""
-        builders = [ChoiceBuilder(self._tokenizer, prepared.options, choice) for choice in range(prepared.choices)]
-        number = self._submit(generate)
-
-        def cancel(choice: int | None) -> None:
-            self.engine.cancel(number, choice)
-
-        run = OutputStream(builders, record, self.observers, cancel, self._config.max_buffered_bytes)
-        self._running[number] = run
-        try:
-            with run.time_limit(self._config.request_timeout):
-                yield run
-        finally:
-            del self._running[number]
-            if not run.finished:
-                cancel(None)
-
-    def _submit(self, generate: GenerateRequest) -> int:
-        try:
-            return self.engine.submit(generate)
-        except QueueFull:
-            raise errors.queue_full(self.engine.stats.waiting, self.info.queue) from None
-        except EngineStopped:
-            raise errors.engine_stopped() from None
-
-    def _route(self, events: list[TokenEvent]) -> None:
-        """Passes the events of one step to their requests. Drops events of requests that have ended."""
-        for number, group in groupby(events, attrgetter("request")):
-            if run := self._running.get(number):
-                run.feed(list(group))
-
-    def _ended(self) -> None:
-        if self.engine.failure:
-            self.failed.set()
-
 
 def _record(request: v1.ChatCompletionRequest, call: RequestContext, *, streamed: bool) -> Record:
-    count, user = choices(request), request.user
-    return Record(request_id=call.request_id, model=request.model, streamed=streamed, choices=count, user=user)
+    return call.record(model=request.model, streamed=streamed, choices=choices(request), user=request.user)

@@ -20,7 +20,7 @@ def find_model(model: str, cache_dir: str | None = AUTO) -> Path:
 
     Raises:
         ModelError: the model is not found, cannot be served, or is damaged.
-        OSError: `cache_dir` is a path that cannot be created or written.
+        OSError: `cache_dir` is a path that cannot be created or written. ValueError: `cache_dir` is empty.
     """
     file = gguf_file(model)
     return view(file, cache_dir) if file else find(model)

@@ -125,7 +125,11 @@ class SafetensorsReader(TensorReader):
         return ModelError(f"{self.directory}: tensor {name} is missing from the safetensors files{shown}")
 
     def _find_composed(self) -> dict[str, tuple[StoredForm, tuple[str, ...]]]:
-        """Returns the form and the stored names of each tensor that is stored in a form of `CHECKPOINT_FORMS`."""
+        """Returns the form and the stored names of each tensor that is stored in a form of `CHECKPOINT_FORMS`.
+
+        Raises:
+            ModelError: a tensor is stored in such a form and unquantised too.
+        """
         composed: dict[str, tuple[StoredForm, tuple[str, ...]]] = {}
         for _, form in CHECKPOINT_FORMS.items():
             for name, parts in form.find(self._stored.keys(), self._quantization).items():
@@ -156,7 +160,7 @@ class SafetensorsReader(TensorReader):
 
     @contextmanager
     def _located(self, name: str) -> Iterator[None]:
-        """Adds the file and the tensor to errors about a tensor in `files`."""
+        """Turns errors about a tensor in `files` into a ModelError that names the file and the tensor."""
         try:
             yield
         except ModelError as error:

@@ -23,7 +23,8 @@ def read_stored_config(directory: Path) -> ModelConfig:
     `transformers` does the same, because fine-tuning may have changed only the head.
 
     Raises:
-        ModelError: `read_config` rejects the configuration, or a file of weights is damaged.
+        ModelError: `read_config` rejects the configuration, or a file of weights is missing or damaged. RegistryError:
+            `read_config` raises it.
     """
     config = read_config(directory)
     if not config.tie_embeddings:

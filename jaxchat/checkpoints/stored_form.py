@@ -24,7 +24,7 @@ class StoredTensor(Protocol):
 
 @runtime_checkable
 class QuantisedTensor(StoredTensor, Protocol):
-    """A stored tensor with which products can be computed in its stored form, without widening it."""
+    """A stored tensor that kernels can multiply by in its stored form, without widening it."""
 
     def quantised(self, index: slice) -> QuantisedRows | None:
         """Returns the rows in the slice `index` in quantised form, or None if they must be widened.
@@ -85,7 +85,8 @@ class PlannedForm(StoredForm, Protocol):
 
         Args:
             name: name of the represented tensor.
-            shape: its shape, `[n, k]`, or `[entries, k, n]` for a stack. The rows are then those of one entry.
+            shape: its shape: `[n, k]` for n outputs and k inputs, or `[entries, k, n]` for a stack. The rows are then
+                those of one entry.
             quantization: as for `find`.
             scale: dtype of scales that are stored in the dtype of the model: "float16" or "float32".
 

@@ -28,13 +28,16 @@ from jaxchat.client.credentials import tls_credentials
 from jaxchat.client.models import ChatTemplate, Model, PromptWriter
 from jaxchat.client.params import ChatParams, MessageParam
 from jaxchat.client.parsing import ParsedChatCompletion, ParsedChoice, ParsedMessage
-from jaxchat.client.stream import AsyncStream, Stream
+from jaxchat.client.stream import AsyncStream, AsyncTextStream, Stream, TextStream
+from jaxchat.client.text_completion import TextChoice, TextCompletion, TextLogprobs, TextTokenLogprob, Tokenized
+from jaxchat.client.text_params import TextParams, TokenizeParams
 from jaxchat.client.transport import AsyncTransport, Transport
 
 __all__ = [
     "AssistantMessage",
     "AsyncClient",
     "AsyncStream",
+    "AsyncTextStream",
     "AsyncTransport",
     "ChatCompletion",
     "ChatCompletionChunk",
@@ -57,7 +60,15 @@ __all__ = [
     "PromptTokensDetails",
     "PromptWriter",
     "Stream",
+    "TextChoice",
+    "TextCompletion",
+    "TextLogprobs",
+    "TextParams",
+    "TextStream",
+    "TextTokenLogprob",
     "TokenLogprob",
+    "TokenizeParams",
+    "Tokenized",
     "ToolCall",
     "ToolCallDelta",
     "TopLogprob",

@@ -11,9 +11,13 @@ from jaxchat.client.completion import ChatCompletion
 from jaxchat.client.grpc import AsyncGrpcTransport, GrpcOptions
 from jaxchat.client.models import Model, find_model
 from jaxchat.client.params import ChatParams, ParseParams
-from jaxchat.client.request import build_request
+from jaxchat.client.request import build_request, build_tokenize_request
 from jaxchat.client.stream import AsyncStream
+from jaxchat.client.text import AsyncTextCompletions
+from jaxchat.client.text_completion import Tokenized
+from jaxchat.client.text_params import TokenizeParams
 from jaxchat.client.transport import AsyncTransport, client_closed
+from jaxchat.openai_json import detokenize_from_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -44,6 +48,7 @@ class AsyncClient:
             raise TypeError(f"only a gRPC target takes options, got {', '.join(options)}")
         self.transport: AsyncTransport = transport
         self.chat = AsyncChat(self)
+        self.completions = AsyncTextCompletions(self)
         self.models = AsyncModels(self)
         self._closed = False
 
@@ -55,6 +60,24 @@ class AsyncClient:
         if self._closed:
             raise client_closed()
         return self.transport
+
+    async def tokenize(self, **params: Unpack[TokenizeParams]) -> Tokenized:
+        """Returns the token ids of a text, `prompt`, or of a conversation, `messages`.
+
+        Raises:
+            ChatError: a parameter is unknown or invalid, or the call fails.
+        """
+        transport = self.open_transport()
+        return Tokenized.from_proto(await transport.tokenize(build_tokenize_request(params)))
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """Returns the text of token ids, with the names of control tokens.
+
+        Raises:
+            ChatError: an id is not one of the model's, or the call fails.
+        """
+        request = detokenize_from_json({"tokens": tokens})
+        return (await self.open_transport().detokenize(request)).prompt
 
     async def close(self) -> None:
         """Closes a connection over gRPC, or stops an engine in this process. Later calls raise `ChatError`."""

@@ -56,7 +56,7 @@ class ToolCallDelta(AnswerObject):
 class Delta(AnswerObject):
     """An addition to a message: thoughts or `content` to append, or additions to calls.
 
-    Only a choice's first chunk has `role`. `reasoning_content` has thoughts, of models that think.
+    Only a choice's first chunk has `role`. `reasoning_content` has the thoughts of models that think.
     """
 
     role: Literal["assistant"] | None = None
@@ -109,7 +109,7 @@ class ChunkChoice(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChatCompletionChunk(AnswerObject):
-    """A part of a streamed answer. `id`, `created`, `model`, `system_fingerprint` and `seed_used` never change.
+    """A part of a streamed answer. `id`, `created`, `model`, fingerprint and seed are equal in all parts.
 
     `created` is in Unix seconds. `usage` is None, except in the last chunk of a request with `include_usage`. Only the
     first chunk of a request with `return_token_ids` has `prompt_token_ids`.

@@ -11,9 +11,13 @@ from jaxchat.client.completion import ChatCompletion
 from jaxchat.client.grpc import GrpcOptions, GrpcTransport
 from jaxchat.client.models import Model, find_model
 from jaxchat.client.params import ChatParams, ParseParams
-from jaxchat.client.request import build_request
+from jaxchat.client.request import build_request, build_tokenize_request
 from jaxchat.client.stream import Stream
+from jaxchat.client.text import TextCompletions
+from jaxchat.client.text_completion import Tokenized
+from jaxchat.client.text_params import TokenizeParams
 from jaxchat.client.transport import Transport, client_closed
+from jaxchat.openai_json import detokenize_from_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -43,6 +47,7 @@ class Client:
             raise TypeError(f"only a gRPC target takes options, got {', '.join(options)}")
         self.transport: Transport = transport
         self.chat = Chat(self)
+        self.completions = TextCompletions(self)
         self.models = Models(self)
         self._closed = False
 
@@ -54,6 +59,24 @@ class Client:
         if self._closed:
             raise client_closed()
         return self.transport
+
+    def tokenize(self, **params: Unpack[TokenizeParams]) -> Tokenized:
+        """Returns the token ids of a text, `prompt`, or of a conversation, `messages`.
+
+        Raises:
+            ChatError: a parameter is unknown or invalid, or the call fails.
+        """
+        transport = self.open_transport()
+        return Tokenized.from_proto(transport.tokenize(build_tokenize_request(params)))
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Returns the text of token ids, with the names of control tokens.
+
+        Raises:
+            ChatError: an id is not one of the model's, or the call fails.
+        """
+        request = detokenize_from_json({"tokens": tokens})
+        return (self.open_transport().detokenize(request)).prompt
 
     def close(self) -> None:
         """Closes a connection over gRPC, or stops an engine in this process. Later calls raise `ChatError`."""

@@ -69,7 +69,7 @@ class ToolCall(AnswerObject):
 class AssistantMessage(AnswerObject):
     """A message of the assistant. `content` is None if the message has only calls.
 
-    `reasoning_content` has the thoughts in front of the content, of models that think.
+    `reasoning_content` has the thoughts of models that think, which precede the content.
 
     This object may stand in `messages` of a later request.
     """
@@ -117,8 +117,8 @@ class TokenLogprob(AnswerObject):
     """A token of the content, with its natural log-probability.
 
     `logprob` is -9999 if the token is not among the 20 likeliest, unless the request has `exact_logprobs`. `bytes` may
-    be a part of a character, and is None for a token without text. `token` is the text of `bytes`. If they are not
-    valid UTF-8, it has each byte as `\\xhh`.
+    be a part of a character, and is None for a token without text. `token` is the text of `bytes`. If `bytes` is not
+    valid UTF-8, `token` has each byte as `\\xhh`.
     """
 
     token: str

@@ -16,6 +16,7 @@ from jaxchat.client.failover import (
     FailoverPolicy,
     Metadata,
     ReplicaSet,
+    Whole,
     repeatable,
     resumable_chat,
     split_targets,
@@ -99,6 +100,21 @@ class GrpcTransport(_Connection):
     def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> BlockingStream:
         return self._calls.stream("Stream", resumable_chat(request, self._replicas), **self._options(timeout))
 
+    def complete_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> v1.TextCompletion:
+        answer: v1.TextCompletion = self._call("CompleteText", request, timeout)
+        return answer
+
+    def stream_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> BlockingStream:
+        return self._calls.stream("StreamText", Whole(self._repeatable(request)), **self._options(timeout))
+
+    def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
+        answer: v1.TokenizeResponse = self._call("Tokenize", request)
+        return answer
+
+    def detokenize(self, request: v1.DetokenizeRequest) -> v1.DetokenizeResponse:
+        answer: v1.DetokenizeResponse = self._call("Detokenize", request)
+        return answer
+
     def list_models(self) -> list[v1.Model]:
         answers = self._calls.from_each("ListModels", v1.ListModelsRequest(), **self._options(None))
         return common_models([list(answer.models) for answer in answers])
@@ -136,6 +152,23 @@ class AsyncGrpcTransport(_Connection):
         self, request: v1.ChatCompletionRequest, timeout: float | None = None
     ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
         return self._calls.stream("Stream", resumable_chat(request, self._replicas), **self._options(timeout))
+
+    async def complete_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> v1.TextCompletion:
+        answer: v1.TextCompletion = await self._call("CompleteText", request, timeout)
+        return answer
+
+    def stream_text(
+        self, request: v1.TextCompletionRequest, timeout: float | None = None
+    ) -> AsyncGenerator[v1.TextCompletion, None]:
+        return self._calls.stream("StreamText", Whole(self._repeatable(request)), **self._options(timeout))
+
+    async def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
+        answer: v1.TokenizeResponse = await self._call("Tokenize", request)
+        return answer
+
+    async def detokenize(self, request: v1.DetokenizeRequest) -> v1.DetokenizeResponse:
+        answer: v1.DetokenizeResponse = await self._call("Detokenize", request)
+        return answer
 
     async def list_models(self) -> list[v1.Model]:
         answers = await self._calls.from_each("ListModels", v1.ListModelsRequest(), **self._options(None))

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from jaxchat import v1
 from jaxchat.chat.context import RequestContext
@@ -44,14 +44,28 @@ class AsyncLocalTransport:
         except TimeoutError:
             raise deadline_passed() from None
 
-    async def stream(
+    def stream(
         self, request: v1.ChatCompletionRequest, timeout: float | None = None
     ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
-        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
-        chunks = self.session.stream(request, CONTEXT)
-        async with contextlib.aclosing(chunks):
-            while (chunk := await _receive(chunks, deadline)) is not None:
-                yield chunk
+        return _limited(self.session.stream(request, CONTEXT), timeout)
+
+    async def complete_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> v1.TextCompletion:
+        try:
+            async with asyncio.timeout(timeout):
+                return await self.session.complete_text(request, CONTEXT)
+        except TimeoutError:
+            raise deadline_passed() from None
+
+    def stream_text(
+        self, request: v1.TextCompletionRequest, timeout: float | None = None
+    ) -> AsyncGenerator[v1.TextCompletion, None]:
+        return _limited(self.session.stream_text(request, CONTEXT), timeout)
+
+    async def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
+        return await self.session.tokenize(request, CONTEXT)
+
+    async def detokenize(self, request: v1.DetokenizeRequest) -> v1.DetokenizeResponse:
+        return await self.session.detokenize(request, CONTEXT)
 
     async def list_models(self) -> list[v1.Model]:
         return await self.session.models(CONTEXT)
@@ -84,8 +98,24 @@ class LocalTransport:
     def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
         return self.run(self._calls.complete(request, timeout))
 
-    def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> LocalChunkStream:
+    def stream(
+        self, request: v1.ChatCompletionRequest, timeout: float | None = None
+    ) -> LocalChunkStream[v1.ChatCompletionChunk]:
         return LocalChunkStream(self, self._calls.stream(request, timeout))
+
+    def complete_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> v1.TextCompletion:
+        return self.run(self._calls.complete_text(request, timeout))
+
+    def stream_text(
+        self, request: v1.TextCompletionRequest, timeout: float | None = None
+    ) -> LocalChunkStream[v1.TextCompletion]:
+        return LocalChunkStream(self, self._calls.stream_text(request, timeout))
+
+    def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
+        return self.run(self._calls.tokenize(request))
+
+    def detokenize(self, request: v1.DetokenizeRequest) -> v1.DetokenizeResponse:
+        return self.run(self._calls.detokenize(request))
 
     def list_models(self) -> list[v1.Model]:
         return self.run(self._calls.list_models())
@@ -121,7 +151,7 @@ class LocalTransport:
             asyncio.run_coroutine_threadsafe(work, self._loop)
 
 
-class LocalChunkStream:
+class LocalChunkStream(Generic[T]):
     """The chunks of a session's answer. Garbage collection before the last chunk cancels the answer.
 
     Args:
@@ -129,12 +159,12 @@ class LocalChunkStream:
         chunks: the chunks, which are read on the session's loop.
     """
 
-    def __init__(self, transport: LocalTransport, chunks: AsyncGenerator[v1.ChatCompletionChunk, None]) -> None:
+    def __init__(self, transport: LocalTransport, chunks: AsyncGenerator[T, None]) -> None:
         self._transport = transport
         self._chunks = chunks
         self._ended = False
 
-    def __next__(self) -> v1.ChatCompletionChunk:
+    def __next__(self) -> T:
         chunk = self._transport.run(_receive(self._chunks))
         if chunk is None:
             self._ended = True
@@ -151,9 +181,15 @@ class LocalChunkStream:
             self._transport.begin(self._chunks.aclose())
 
 
-async def _receive(
-    chunks: AsyncGenerator[v1.ChatCompletionChunk, None], deadline: float | None = None
-) -> v1.ChatCompletionChunk | None:
+async def _limited(chunks: AsyncGenerator[T, None], timeout: float | None) -> AsyncGenerator[T, None]:
+    """Yields chunks. Raises `ChatError` once `timeout` seconds have passed, and closes `chunks` at the end."""
+    deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+    async with contextlib.aclosing(chunks):
+        while (chunk := await _receive(chunks, deadline)) is not None:
+            yield chunk
+
+
+async def _receive(chunks: AsyncGenerator[T, None], deadline: float | None = None) -> T | None:
     """Returns the next chunk, or None at the end. Raises `ChatError` at `deadline`, in seconds of the loop's clock."""
     try:
         async with asyncio.timeout_at(deadline):

@@ -142,7 +142,7 @@ class StreamOptionsParam(TypedDict, total=False):
 
 
 class StructuredOutputsParam(TypedDict, total=False):
-    """Rules for the answer's text, of which exactly one must be given.
+    """Rules for the answer's text. Exactly one of them must be given.
 
     `regex` matches the whole text. `choice` lists the texts that are allowed. `grammar` is a Lark grammar whose first
     rule is `start`. `json` is a JSON Schema object, or its JSON text.

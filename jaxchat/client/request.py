@@ -7,8 +7,16 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from jaxchat import v1
 from jaxchat.errors import invalid
-from jaxchat.openai_json import ParsedRequest, request_from_kwargs
+from jaxchat.openai_json import (
+    ParsedRequest,
+    ParsedText,
+    request_from_kwargs,
+    text_request_from_json,
+    tokenize_from_json,
+)
+from jaxchat.openai_json.response import message_to_json
 
 
 def build_request(params: Mapping[str, Any], *, stream: bool | None, default_model: str | None) -> ParsedRequest:
@@ -27,13 +35,34 @@ def build_request(params: Mapping[str, Any], *, stream: bool | None, default_mod
     fields = dict(params)
     if default_model is not None:
         fields.setdefault("model", default_model)
-    messages = fields.get("messages")
-    if isinstance(messages, list | tuple):
-        fields["messages"] = [_plain(message) for message in messages]
+    _convert_messages(fields)
     if isinstance(fields.get("response_format"), type):
         hint = "Expected an object, got a class. For a pydantic model call chat.completions.parse."
         raise invalid("response_format", hint)
     return request_from_kwargs(stream=stream, **fields)
+
+
+def build_text_request(params: Mapping[str, Any], *, stream: bool | None, default_model: str | None) -> ParsedText:
+    """Returns the request of `client.completions.create(stream=stream, **params)`, as `build_request` does."""
+    fields = {"stream": stream, **params}
+    if default_model is not None:
+        fields.setdefault("model", default_model)
+    return text_request_from_json(fields)
+
+
+def build_tokenize_request(params: Mapping[str, Any]) -> v1.TokenizeRequest:
+    """Returns the request of `client.tokenize(**params)`. Raises `ChatError` if a parameter is unknown or wrong."""
+    fields = dict(params)
+    _convert_messages(fields)
+    return tokenize_from_json(fields)
+
+
+def _convert_messages(fields: dict[str, Any]) -> None:
+    """Converts objects in `messages` that have `model_dump()`, and protobuf messages, to their JSON objects."""
+    messages = fields.get("messages")
+    if isinstance(messages, list | tuple):
+        plain = [_plain(message) for message in messages]
+        fields["messages"] = [message_to_json(m) if isinstance(m, Message) else m for m in plain]
 
 
 def _plain(message: Any) -> Any:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from jaxchat import v1
 from jaxchat.errors import ChatError
 
+ProtoT = TypeVar("ProtoT", covariant=True)
 
-class ChunkStream(Protocol):
-    """The chunks of a streamed answer."""
 
-    def __next__(self) -> v1.ChatCompletionChunk:
+class ChunkStream(Protocol[ProtoT]):
+    """The chunks of a streamed answer, protobuf messages."""
+
+    def __next__(self) -> ProtoT:
         """Returns the next chunk. Raises StopIteration after the last chunk, and `ChatError` if the answer fails."""
 
     def close(self) -> None:
         """Cancels the answer, if it has not ended."""
 
 
-class AsyncChunkStream(Protocol):
-    """The chunks of a streamed answer, for one asyncio loop."""
+class AsyncChunkStream(Protocol[ProtoT]):
+    """The chunks of a streamed answer, protobuf messages, for one asyncio loop."""
 
-    async def __anext__(self) -> v1.ChatCompletionChunk:
+    async def __anext__(self) -> ProtoT:
         """Returns the next chunk. Raises StopAsyncIteration at the end, and `ChatError` if the answer fails."""
 
     async def aclose(self) -> None:
@@ -41,11 +43,27 @@ class Transport(Protocol):
     def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
         """Returns the whole answer. Raises `ChatError` if the request fails or `timeout` passes."""
 
-    def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> ChunkStream:
+    def stream(
+        self, request: v1.ChatCompletionRequest, timeout: float | None = None
+    ) -> ChunkStream[v1.ChatCompletionChunk]:
         """Starts a streamed answer and returns its chunks.
 
         Reading them raises `ChatError` if the answer fails or `timeout` passes.
         """
+
+    def complete_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> v1.TextCompletion:
+        """Returns whole text completions. Raises `ChatError` if the request fails or `timeout` passes."""
+
+    def stream_text(
+        self, request: v1.TextCompletionRequest, timeout: float | None = None
+    ) -> ChunkStream[v1.TextCompletion]:
+        """Starts streamed text completions and returns their parts. Reading them raises `ChatError` as for `stream`."""
+
+    def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
+        """Returns the token ids of a text or of a conversation. Raises `ChatError` if the call fails."""
+
+    def detokenize(self, request: v1.DetokenizeRequest) -> v1.DetokenizeResponse:
+        """Returns the text of token ids. Raises `ChatError` if the call fails."""
 
     def list_models(self) -> list[v1.Model]:
         """Returns the models that requests may name. Raises `ChatError` if the call fails."""
@@ -67,11 +85,27 @@ class AsyncTransport(Protocol):
     async def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
         """Returns the whole answer. Raises `ChatError` if the request fails or `timeout` passes."""
 
-    def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> AsyncChunkStream:
+    def stream(
+        self, request: v1.ChatCompletionRequest, timeout: float | None = None
+    ) -> AsyncChunkStream[v1.ChatCompletionChunk]:
         """Starts a streamed answer and returns its chunks.
 
         Reading them raises `ChatError` if the answer fails or `timeout` passes.
         """
+
+    async def complete_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> v1.TextCompletion:
+        """Returns whole text completions. Raises `ChatError` if the request fails or `timeout` passes."""
+
+    def stream_text(
+        self, request: v1.TextCompletionRequest, timeout: float | None = None
+    ) -> AsyncChunkStream[v1.TextCompletion]:
+        """Starts streamed text completions and returns their parts. Reading them raises `ChatError` as for `stream`."""
+
+    async def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
+        """Returns the token ids of a text or of a conversation. Raises `ChatError` if the call fails."""
+
+    async def detokenize(self, request: v1.DetokenizeRequest) -> v1.DetokenizeResponse:
+        """Returns the text of token ids. Raises `ChatError` if the call fails."""
 
     async def list_models(self) -> list[v1.Model]:
         """Returns the models that requests may name. Raises `ChatError` if the call fails."""

@@ -96,7 +96,7 @@ def rejected(drafts: np.ndarray, tokens: np.ndarray) -> set[int]:
     """Returns the indices of the rows to discard: those with a wrong draft, and all later rows of their sequences.
 
     Args:
-        drafts: the draft of each row, i32 `[R]`; -1 in rows without one.
+        drafts: the draft of each of R rows, i32 `[R]`; -1 in rows without one.
         tokens: the token that each row sampled, i32 `[R]`.
     """
     wrong: set[int] = set()

@@ -11,8 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from jaxchat.cache_events import CacheObserver
+from jaxchat.engine.cache_recorder import CacheRecorder
 from jaxchat.engine.scheduler import Scheduler, Step
 from jaxchat.engine.sequence import Sequence, sequences_of
+from jaxchat.engine.stats import EngineStats, StepTokens
 from jaxchat.engine.step_timer import StepTimer
 from jaxchat.types import (
     DecodeWork,
@@ -36,20 +39,6 @@ class QueueFull(Exception):
 
 class EngineStopped(Exception):
     """The error for a request to an engine that is not running."""
-
-
-@dataclass(frozen=True)
-class EngineStats:
-    """A snapshot: sequences and KV pages at present, and steps, preemptions and draft tokens since the start."""
-
-    waiting: int
-    running: int
-    pages_in_use: int
-    pages: int
-    steps: int
-    preemptions: int
-    drafts: int
-    accepted_drafts: int
 
 
 @dataclass(frozen=True)
@@ -102,6 +91,7 @@ class Engine:
         self._inbound = 0
         self._lock = threading.Lock()
         self._steps = 0
+        self._step_tokens = StepTokens()
         self._timer = StepTimer(scheduler.took)
         self._open: dict[int, int] = {}  # number of unfinished sequences, by request id
         self.failure: BaseException | None = None
@@ -119,6 +109,10 @@ class Engine:
         """
         self._deliver, self._ended = deliver, ended
         self._thread.start()
+
+    def observe_cache(self, observer: CacheObserver, model: str, rank: int = 0) -> None:
+        """Makes `observer` get the changes of the prefix cache; see `CacheRecorder`. Call it before `start`."""
+        self._scheduler.pool.recorder = CacheRecorder(observer, model, rank)
 
     def stop(self, patience: float | None = None) -> None:
         """Ends the engine thread after the current step. Unfinished requests end with `engine_failure`.
@@ -140,7 +134,7 @@ class Engine:
     def stats(self) -> EngineStats:
         """The current load, read without a lock: each count is exact, but the counts may be one step apart."""
         s = self._scheduler
-        drafts = s.speculation
+        drafts, (queries, hits) = s.speculation, s.prefix_lookups
         return EngineStats(
             waiting=s.waiting + self._inbound,
             running=s.running,
@@ -150,6 +144,10 @@ class Engine:
             preemptions=s.preemptions,
             drafts=drafts.drafted,
             accepted_drafts=drafts.accepted,
+            prefix_queries=queries,
+            prefix_hits=hits,
+            tokens=self._step_tokens.total,
+            step_tokens=self._step_tokens.counts,
         )
 
     def submit(self, request: GenerateRequest) -> int:
@@ -221,6 +219,8 @@ class Engine:
                 self._timer.dispatched()
             self._in_flight.append((step, self._dispatch(step.work)))
             self._steps += 1
+            self._step_tokens.record(step.tokens)
+            self._scheduler.pool.publish_changes()
         self._deliver_events()
         allowed = 1 if step and not step.awaited else 0
         while len(self._in_flight) > allowed:
@@ -272,6 +272,7 @@ class Engine:
                     self._close(command.request_id)
             elif isinstance(command, _Forget):
                 self._scheduler.pool.clear()
+                self._scheduler.pool.publish_changes()
             else:
                 self._accept(command.sequences)
 

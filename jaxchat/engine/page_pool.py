@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from jaxchat.engine.cache_recorder import CacheRecorder
+
 
 @dataclass(eq=False)
 class Prefix:
@@ -40,6 +42,7 @@ class PagePool:
         self._idle_pages = 0
         self._reserved = 0
         self._serial = 0
+        self.recorder: CacheRecorder | None = None  # set before the first prompt
 
     @property
     def in_use(self) -> int:
@@ -64,7 +67,9 @@ class PagePool:
     def take(self) -> int:
         """Takes one reserved page and returns its id. Evicts the least recently released chunk if no page is free."""
         if not self._free:
-            self._evict()
+            prefix = self._evict()
+            if self.recorder:
+                self.recorder.removed(prefix.serial)
         self._reserved -= 1
         return self._free.pop()
 
@@ -107,6 +112,8 @@ class PagePool:
             return None
         self._serial += 1
         prefix = self._prefixes[key] = Prefix(key, self._serial, pages, users=1)
+        if self.recorder:
+            self.recorder.stored(prefix.serial, key[0], tokens)
         return prefix
 
     def release(self, prefixes: list[Prefix]) -> None:
@@ -122,8 +129,16 @@ class PagePool:
 
     def clear(self) -> None:
         """Evicts all cached chunks that no sequence uses."""
+        serials = list(self._idle)
         while self._idle:
             self._evict()
+        if self.recorder:
+            self.recorder.cleared(serials)
+
+    def publish_changes(self) -> None:
+        """Passes the changes of the prefix cache since the last call to its observer, if there is one."""
+        if self.recorder:
+            self.recorder.flush()
 
     def _cached(self, chunks: Iterable[bytes]) -> Iterator[Prefix]:
         parent = 0
@@ -140,8 +155,10 @@ class PagePool:
             self._idle_pages -= len(prefix.pages)
         prefix.users += 1
 
-    def _evict(self) -> None:
+    def _evict(self) -> Prefix:
+        """Evicts the least recently released chunk and returns it."""
         _, prefix = self._idle.popitem(last=False)
         del self._prefixes[prefix.key]
         self._idle_pages -= len(prefix.pages)
         self._free.extend(prefix.pages)
+        return prefix

@@ -8,9 +8,10 @@ from itertools import pairwise
 class PrefillPolicy:
     """A policy that alternates prefill and decode steps.
 
-    Between two decode steps it allows `max(1, startable // running)` quotas of prompt tokens (see `allowance`), and at
-    most the largest bucket. No decode step therefore waits for more tokens than one step can compute. A quota is the
-    largest bucket of at most two chunks. While no sequence decodes, any bucket is allowed.
+    Between two decode steps it allows a number of quotas of prompt tokens. This number is s / r, rounded down but at
+    least 1, if s sequences could start and r could decode. A quota is the largest bucket that has at most two chunks.
+    The limit of all quotas is the largest bucket, so no decode step waits for more tokens than one step can compute.
+    While no sequence decodes, any bucket is allowed.
     """
 
     def __init__(self, prefill_buckets: tuple[int, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -54,8 +55,8 @@ class PrefillQueue:
     A step completes prompts in order of arrival while they fit. A prompt that does not fit takes the rest of the step.
     However, up to half of this rest goes to later prompts that fit there whole.
 
-    A long prompt therefore gets at least half of the room that older ones leave. A short one need not wait for the end
-    of a long one. A sequence that lacks a slot or pages is never overtaken.
+    A long prompt therefore gets at least half of the room that older prompts leave. A short prompt need not wait for
+    the end of a long one. A sequence that lacks a slot or pages is never overtaken.
 
     Prompts of one step share chunks as if one came after the other, because a layer writes all keys and values of a
     step before it reads any.
@@ -74,6 +75,7 @@ class PrefillQueue:
         """
         self.policy = PrefillPolicy(prefill_buckets)
         self.prefilling: Sequence | None = None  # has a slot
+        self.looked_up = self.cached = 0  # prompt tokens of all admitted sequences, and those that the cache had
         self._kv_cache, self._free_slots, self._words = kv_cache, free_slots, mask_words
         self._largest = prefill_buckets[-1]
         self._waiting: OrderedDict[tuple[int, int], Sequence] = OrderedDict()  # by arrival
@@ -170,6 +172,9 @@ class PrefillQueue:
             return False
         self.discard(sequence)
         sequence.prefilled = sequence.cached_tokens = len(sequence.pages) * self._kv_cache.page_size
+        sequence.admitted = time.monotonic()
+        self.looked_up += len(sequence.prompt)
+        self.cached += sequence.cached_tokens
         sequence.slot = self._free_slots.pop()
         sequence.constraint = sequence.request.grammar.start() if sequence.request.grammar else None
         return True

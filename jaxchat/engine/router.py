@@ -6,13 +6,16 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
+from functools import reduce
+from operator import add
 
 import numpy as np
 
 from jaxchat.arithmetic import cdiv
-from jaxchat.engine.engine import Deliver, Engine, EngineStats
+from jaxchat.cache_events import CacheObserver
+from jaxchat.engine.engine import Deliver, Engine
 from jaxchat.engine.scheduler import Scheduler
+from jaxchat.engine.stats import EngineStats
 from jaxchat.types import GenerateRequest, StepRunner
 
 
@@ -42,7 +45,7 @@ class DataParallelEngine:
         self._lock = threading.Lock()
 
     def start(self, deliver: Deliver, ended: Callable[[], None] = lambda: None) -> None:
-        """Starts the threads of all engines. Each engine thread calls both functions.
+        """Starts the threads of all engines. Each thread calls `deliver` and `ended`.
 
         Args:
             deliver: called with the new events of one engine.
@@ -50,6 +53,16 @@ class DataParallelEngine:
         """
         for engine in self._engines:
             engine.start(deliver, ended)
+
+    def observe_cache(self, observer: CacheObserver, model: str) -> None:
+        """Makes `observer` get all changes of the prefix caches, on the threads of the engines. Call it before `start`.
+
+        Args:
+            observer: gets the changes, each with the index of its engine.
+            model: id of the model.
+        """
+        for rank, engine in enumerate(self._engines):
+            engine.observe_cache(observer, model, rank)
 
     def stop(self, patience: float | None = None) -> None:
         """Stops the engines one after the other. Unfinished requests end with `engine_failure`.
@@ -73,14 +86,14 @@ class DataParallelEngine:
     @property
     def stats(self) -> EngineStats:
         """The sums over all engines."""
-        return EngineStats(*map(sum, zip(*(astuple(engine.stats) for engine in self._engines), strict=True)))
+        return reduce(add, (engine.stats for engine in self._engines))
 
     def submit(self, request: GenerateRequest) -> int:
         """Queues a request in one of the engines and returns its id.
 
         Raises:
-            QueueFull: the choices do not fit in the slots and the queue of that engine.
-            EngineStopped: that engine is not running.
+            QueueFull: the choices do not fit in the slots and the queue of the chosen engine.
+            EngineStopped: the chosen engine is not running.
         """
         with self._lock:
             keys = self._prefix_affinity.keys(request.prompt)
@@ -90,7 +103,7 @@ class DataParallelEngine:
         return number
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
-        """Drops a request, or one choice of it, before the next step. Ignores those that have ended already."""
+        """Drops a request, or one choice of it, before the next step. Does nothing if that has ended already."""
         self._engines[request_id % len(self._engines)].cancel(request_id, choice)
 
     def limit_drafts(self, count: int) -> None:

@@ -45,6 +45,13 @@ class Step:
     rows: tuple[Sequence, ...]
 
     @property
+    def tokens(self) -> int:
+        """The number of prompt tokens or of rows that the step computes; 0 if it copies a sequence."""
+        if isinstance(self.work, PrefillWork):
+            return self.work.tokens
+        return len(self.rows) if isinstance(self.work, DecodeWork) else 0
+
+    @property
     def awaited(self) -> bool:
         """Whether the next step can be chosen only after this step's result, because of a constraint or of drafts."""
         match self.work:
@@ -108,6 +115,11 @@ class Scheduler:
     def waiting(self) -> int:
         """The number of sequences without a slot."""
         return len(self._prefill_queue) + len(self._swapped)
+
+    @property
+    def prefix_lookups(self) -> tuple[int, int]:
+        """The numbers of prompt tokens that were looked up in the prefix cache, and that it had, since the start."""
+        return self._prefill_queue.looked_up, self._prefill_queue.cached
 
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence."""
@@ -240,13 +252,14 @@ class Scheduler:
         logprob, top = 0.0, None
         if sequence.request.sampling.logprobs:
             logprob, top = float(result.logprobs[row]), TopLogprobs(result.top_ids[row], result.top_logprobs[row])
-        cached = sequence.cached_tokens
-        return TokenEvent(sequence.request_id, sequence.choice, token, finish, logprob, top, cached)
+        cached, admitted = sequence.cached_tokens, sequence.admitted
+        return TokenEvent(sequence.request_id, sequence.choice, token, finish, logprob, top, cached, admitted)
 
     def _end(self, sequence: Sequence) -> None:
-        """Removes a finished sequence.
+        """Removes a finished sequence. Other sequences may get its slot and its pages at once.
 
-        This is safe while steps are in flight: the device runs in order, so a new owner's steps come after them.
+        This is safe while steps are in flight. The device runs steps in order, so steps of the other sequences come
+        later.
         """
         sequence.finished = True
         self._forget(sequence)

@@ -27,6 +27,7 @@ class Sequence:
     running_before: int = 0  # number of sequences that decoded when this one was queued
     prefilled: int = 0  # prompt tokens whose prefill has been dispatched
     cached_tokens: int = 0  # prompt tokens that need no prefill, as cached pages hold them
+    admitted: float = 0.0  # when it first got a slot, in monotonic seconds
     dispatched: int = 0  # rows that have been dispatched to sample a token; rejected drafts are subtracted
     sampled: int = 0  # sampled tokens that have come back
     finished: bool = False

@@ -15,8 +15,8 @@ class StepTimes:
     After an awaited step the device waits until the host has prepared the next one. That time is part of the step.
 
     A program that has never run is assumed to be as fast as the next smaller one that has. While a program does not
-    run, its estimate approaches that of the next smaller one. It is therefore tried again after a time, however slow
-    it was.
+    run, its estimate approaches that of the next smaller one. The program is therefore tried again after a time,
+    however slow it was.
     """
 
     def __init__(self, buckets: tuple[int, ...]) -> None:

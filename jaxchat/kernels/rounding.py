@@ -14,7 +14,7 @@ def round_to_int8(x: Array) -> tuple[Array, Array]:
     The scale of a vector with NaN or infinity is NaN, and so are its numbers times the scale.
 
     Args:
-        x: f32 `[..., d]`.
+        x: vectors of d numbers, f32 `[..., d]`.
 
     Returns:
         Integers f32 `[..., d]`, and the scale of each vector, f32 `[...]`.

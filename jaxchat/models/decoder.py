@@ -1,4 +1,7 @@
-"""The decoder, which maps tokens to hidden states, and hidden states to logits. Its caller keeps the KV cache."""
+"""The decoder, which maps tokens to hidden states, and hidden states to logits. Its caller keeps the KV cache.
+
+Letters are those of `ModelConfig`. T is the number of tokens.
+"""
 
 from __future__ import annotations
 

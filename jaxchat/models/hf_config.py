@@ -51,7 +51,7 @@ class HFConfigReader:
     def integer(self, key: str, default: int | None = None, *, least: int = 1) -> int:
         """Returns the integer at `key`, or `default` if the key is absent.
 
-        It must be at least `least`, and at most the bound of the key in `MOST`, by default 2**31 - 1.
+        The integer must be at least `least`, and at most the bound of the key in `MOST`, by default 2**31 - 1.
 
         Raises:
             ModelError: the value is not such an integer, or the key is absent and has no default.
@@ -66,7 +66,7 @@ class HFConfigReader:
     def number(self, key: str, default: float | None = None, *, positive: bool = False) -> float:
         """Returns the number at `key`, or `default` if the key is absent.
 
-        It must be finite and at least 0, or above 0 if `positive`.
+        The number must be finite and at least 0, or above 0 if `positive`.
 
         Raises:
             ModelError: the value is not such a number, or the key is absent and has no default.
@@ -97,7 +97,7 @@ class HFConfigReader:
         return value
 
     def numbers(self, key: str) -> tuple[float, ...]:
-        """Returns the list of finite numbers at `key`, empty if it is absent. Raises ModelError for another value."""
+        """Returns the list of finite numbers at `key`, empty without the key. Raises ModelError for another value."""
         values = self._list(key)
         if not all(map(_is_finite, values)):
             raise self.error(key, "must be a list of finite numbers")

@@ -2,6 +2,8 @@
 
 The fused query-key-value matrix is grouped by KV head, `[D, K, G + 2, d]` with G = H / K: G query heads, then the key,
 then the value. If it is split over K, each device has whole KV heads with their query heads.
+
+Letters are those of `ModelConfig`. T is the number of tokens.
 """
 
 from __future__ import annotations
@@ -27,17 +29,17 @@ Attend = Callable[[int, Array, Array, Array, AttentionSpec], Array]
 """`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], spec) -> [T, H, d]`, f32 or bf16.
 
 The decoder's caller owns the KV cache. `layer` is the index of the layer whose keys and values the queries attend to. A
-layer that reuses the keys and values of an earlier layer passes that layer's index, and its `k` and `v`, which are in
-the cache already.
+layer that reuses the keys and values of an earlier layer passes the earlier layer's index, `k` and `v`. The cache has
+these already.
 """
 Weight = Array | PackedWeight
 
 
 def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") -> Array:
-    """Multiplies activations by weights, accumulates in f32 and returns f32.
+    """Multiplies activations by weights. Accumulates in f32, or exactly in integers, and returns f32.
 
-    In the result, the remaining axes of the activations precede those of the weights. If `w` is packed, all axes of `x`
-    after the first are contracted, and the argument `equation` has no effect.
+    In the result, the axes of x that are not contracted precede those of w. If `w` is packed, all axes of `x` after the
+    first are contracted, and the argument `equation` has no effect.
 
     The product requests an f32 result, because XLA:CPU would otherwise widen bf16 weights to f32 first (8x slower).
 
@@ -156,7 +158,7 @@ class StepKeys:
         self._of_layer: dict[int, tuple[Array, Array]] = {}
 
     def attend(self, layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec) -> Array:
-        """Computes attention over `k` and `v` of the layer with the index `layer`, and keeps both for later layers.
+        """Computes attention over `k` and `v` of the layer with the index `layer`, and keeps them for later layers.
 
         The arguments and the result are those of `Attend`.
         """

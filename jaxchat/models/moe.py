@@ -4,6 +4,8 @@ Each token goes to a few experts. The rows of a step are sorted by expert, and e
 blocks of one fixed size. Every matrix product of a program then has the same shape for any routing, and no row of a
 product depends on another row. Each expert's output is added to its tokens' sums as soon as it is computed, in the
 order of the experts. The outputs of all experts are therefore never in memory together.
+
+Letters: T tokens, D embedding dimension, E experts, of which each token goes to k.
 """
 
 from __future__ import annotations
@@ -136,8 +138,8 @@ def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
 def rows_of(tokens: int, experts: Experts) -> int:
     """Returns the number of rows of a block for a step of `tokens` tokens: a power of two from 8 to 128.
 
-    Up to that limit, it is at least twice the average number of rows of an expert. Most experts then need one block,
-    and their weights are read once. Computing padding takes less time than reading weights again.
+    Below 128, it is at least twice the average number of rows of an expert. Most experts then need one block, and their
+    weights are read once. Computing padding takes less time than reading weights again.
     """
     target = cdiv(2 * tokens * experts.top_k, experts.count)
     return min(max(ROWS, 1 << (target - 1).bit_length()), MOST_ROWS)

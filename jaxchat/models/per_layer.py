@@ -2,6 +2,8 @@
 
 The input is the mean of two parts, scaled by sqrt(2). One part is a second, narrow embedding of the token for each
 layer. The other part is a normalised projection of the token's main embedding.
+
+Letters are those of `ModelConfig`. T is the number of tokens, P the size of a layer's input.
 """
 
 from __future__ import annotations
@@ -43,9 +45,9 @@ class PerLayerInputs(nn.Module):
 
 
 class PerLayerResidual(nn.Module):
-    """The value that a per-layer input adds to the residual stream. The block normalises it before adding it.
+    """The value that a per-layer input adds to the residual stream. The block normalises this value before adding it.
 
-    It is `out(activation(gate(x)) * layer_input)`.
+    The value is `out(activation(gate(x)) * layer_input)`.
     """
 
     config: ModelConfig

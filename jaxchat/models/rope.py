@@ -1,4 +1,7 @@
-"""Rotary position embedding and the frequency scalings that published checkpoints use."""
+"""Rotary position embedding and the frequency scalings that published checkpoints use.
+
+Letters: T tokens, d dimensions of a head, of which r are rotated.
+"""
 
 from __future__ import annotations
 

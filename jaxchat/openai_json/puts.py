@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
-
-from google.protobuf.message import Message
 
 from jaxchat.errors import ChatError, safe_repr, unknown_parameter, unsupported
 from jaxchat.openai_json import readers
@@ -22,11 +20,11 @@ Table = Mapping[str, Put]
 """The keys of a JSON object, with the function for the value of each."""
 
 
-def fill(message: Message, body: Any, path: str, table: Table, later: frozenset[str], allow_unknown: bool) -> None:
+def fill(message: Any, body: Any, path: str, table: Table, later: frozenset[str], allow_unknown: bool) -> None:
     """Puts the values of a JSON object into a message.
 
     Args:
-        message: the message to fill.
+        message: the message to fill, or another object that the functions of `table` fill.
         body: the object.
         path: its dotted path; "" for a whole request.
         table: the functions for its keys. A key with the value null is the same as absent.
@@ -104,20 +102,26 @@ def errors_at(param: str, put: Put) -> Put:
     return outer
 
 
-def only(*served: Any) -> Put:
-    """Returns a `Put` that ignores the values in `served`, which ask for what the server does anyway.
+@dataclass(frozen=True)
+class Only:
+    """A `Put` that ignores the values in `served`, which ask for what the server does anyway.
 
     Other values are errors, unless unknown keys are allowed.
     """
-    spellings = " and ".join(json.dumps(value) for value in served)
 
-    def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
+    served: tuple[Any, ...]
+
+    def __call__(self, message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         value = list(value) if isinstance(value, tuple) else value
-        same = any(type(value) is type(other) and value == other for other in served)  # 0 is not false
+        same = any(type(value) is type(other) and value == other for other in self.served)  # 0 is not false
         if not same and not allow_unknown:
+            spellings = " and ".join(json.dumps(value) for value in self.served)
             raise unsupported(path, f"this server supports only {spellings}, got {safe_repr(value)}.")
 
-    return put
+
+def only(*served: Any) -> Only:
+    """Returns a `Put` that ignores the values in `served`, and rejects others."""
+    return Only(served)
 
 
 def echo(reader: readers.Reader[Any]) -> Put:

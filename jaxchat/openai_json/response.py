@@ -25,7 +25,7 @@ def completion_to_json(completion: v1.ChatCompletion) -> Json:
         "model": completion.model,
         "system_fingerprint": completion.system_fingerprint,
         "choices": [_choice(choice) for choice in completion.choices],
-        "usage": _usage(completion.usage),
+        "usage": usage_to_json(completion.usage),
     } | _token_ids("prompt_token_ids", completion)
 
 
@@ -43,7 +43,7 @@ def chunk_to_json(chunk: v1.ChatCompletionChunk, include_usage: bool) -> Json:
         "choices": [_chunk_choice(choice) for choice in chunk.choices],
     } | _token_ids("prompt_token_ids", chunk)
     if include_usage:
-        result["usage"] = _usage(chunk.usage) if chunk.HasField("usage") else None
+        result["usage"] = usage_to_json(chunk.usage) if chunk.HasField("usage") else None
     return result
 
 
@@ -202,7 +202,8 @@ def _entry(entry: v1.TokenLogprob | v1.TopLogprob) -> Json:
     return {"token": entry.token, "logprob": entry.logprob, "bytes": data}
 
 
-def _usage(usage: v1.Usage) -> Json:
+def usage_to_json(usage: v1.Usage) -> Json:
+    """Returns the `usage` object."""
     result: Json = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
@@ -234,7 +235,7 @@ _WRITERS: dict[type[Message], Callable[[Any], Json]] = {
     v1.ToolCallDelta: _call_fragment,
     v1.TokenLogprob: _token_logprob,
     v1.TopLogprob: _entry,
-    v1.Usage: _usage,
+    v1.Usage: usage_to_json,
     v1.PromptTokensDetails: _prompt_details,
     v1.CompletionTokensDetails: _completion_details,
     v1.Model: model_to_json,

@@ -49,7 +49,7 @@ def _padded_kind(kind: LayerKind, layer: ModelConfig, devices: int) -> LayerKind
 
 
 def _padded_heads(model: ModelConfig, devices: int) -> tuple[int, int]:
-    """Returns the padded numbers of query heads and of KV heads. `padded_config` describes the ValueError."""
+    """Returns the padded numbers of query heads and of KV heads. Raises ValueError as `padded_config` does."""
     copies = max(1, devices // model.num_kv_heads)
     kv_heads = cdiv(model.num_kv_heads * copies, devices) * devices
     group = cdiv(model.group, copies)

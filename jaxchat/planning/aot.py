@@ -1,7 +1,7 @@
 """Compiles an engine's programs for devices that need not be present, and reads the costs that the compiler reports.
 
-Compiling for TPUs needs the TPU compiler (`pip install 'jaxchat[tpu]'`) but no TPU. It fails if jax has already looked
-for TPUs in this process.
+Compiling for TPUs needs the TPU compiler (`pip install 'jaxchat[tpu]'`) but no TPU. Compiling fails if jax has already
+looked for TPUs in this process.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def bytes_per_device(tree: Any) -> int:
 
 
 def numbers_per_device(tree: Any) -> int:
-    """Returns the number of weights on one device by which tokens are multiplied. A code counts as a weight."""
+    """Returns the number of weights of one device that tokens are multiplied by. A code counts as a weight."""
     return sum(_numbers(leaf) for leaf in jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, PackedWeight)))
 
 

@@ -30,7 +30,7 @@ def not_quantised(part: TensorSlice) -> None:
 
 
 def stored_in_config(raw: Mapping[str, Any]) -> Stored:
-    """Returns the forms that `quantization_config` of `raw`, the object in a `config.json`, describes.
+    """Returns the forms that `quantization_config` describes in `raw`, the object in a `config.json`.
 
     If the form of the weights is not a `PlannedForm`, the weights count as not quantised.
     """

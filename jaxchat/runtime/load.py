@@ -62,6 +62,11 @@ class Loaded:
         return sum(leaf.nbytes for runner in self.runners for leaf in jax.tree.leaves(runner.pages))
 
     @property
+    def platform(self) -> str:
+        """The platform of jax, such as "cpu" or "tpu"."""
+        return jax.default_backend()
+
+    @property
     def compiles_after_ready(self) -> int:
         """The number of programs that steps have compiled since the warm-up ended."""
         return sum(runner.compiles_after_ready for runner in self.runners)

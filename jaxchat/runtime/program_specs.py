@@ -28,7 +28,7 @@ from jaxchat.sampling.sample import Sampler
 
 @dataclass(frozen=True)
 class ProgramSpec:
-    """A program to compile, the layout of its input, and how many tokens it computes and rows it samples."""
+    """A program to compile, the layout of its input, and the numbers of tokens to compute and of rows to sample."""
 
     step: Step
     layout: PackedLayout

@@ -1,4 +1,7 @@
-"""The device state between steps: KV pages and one row of state per slot. Both are donated to every step."""
+"""The device state between steps: KV pages and one row of state per slot. Both are donated to every step.
+
+Letters: R rows of a step; the others are those of `EngineShapes`.
+"""
 
 from __future__ import annotations
 

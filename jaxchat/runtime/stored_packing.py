@@ -1,4 +1,7 @@
-"""Packs weights that a checkpoint stores as quantised rows, without widening them."""
+"""Packs weights that a checkpoint stores as quantised rows, without widening them.
+
+Letters: k inputs, N outputs.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +76,8 @@ class PanelRows:
     """The layout of quantised rows for matrix products on one CPU.
 
     `target` is the custom call from `native_grouped`, which multiplies by quantised rows. If it is empty, XLA
-    multiplies. `targets` are the custom calls from `native_matmuls`, by dtype, which multiply by other rows. If it is
-    empty, other rows cannot be packed.
+    multiplies. `targets` are the custom calls from `native_matmuls`, by dtype, which multiply by other rows. If
+    `targets` is empty, other rows cannot be packed.
     """
 
     dtype: str  # of activations, and of weights that are not quantised
@@ -114,7 +117,7 @@ class StoredPacking:
         self.widened: Counter[str] = Counter()
 
     def pack(self, spec: ParamSpec, pieces: Sequence[Piece], stored: ParamSpec | None = None) -> PackedWeight | None:
-        """Packs a parameter without widening it. Returns None if this is not possible: it must then be widened.
+        """Packs a parameter without widening it. Returns None if the parameter must be widened.
 
         Args:
             spec: the parameter as it is served, which may be padded to the devices.

@@ -1,4 +1,7 @@
-"""Packs quantised and rounded weights in the layout of dense ones, on the devices of a placement."""
+"""Packs quantised and rounded weights in the layout of dense ones, on the devices of a placement.
+
+Letters: k inputs, N outputs.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,7 @@ class WeightOnlyRows:
 
 @dataclass(frozen=True)
 class WeightOnlyShapes(WeightOnlyRows):
-    """The same layout for planning, with shapes and shardings in place of arrays. The values of rows are not read."""
+    """The layout of `WeightOnlyRows` for planning, with shapes and shardings in place of arrays. Reads no values."""
 
     def weight(self, spec: ParamSpec, outputs: tuple[int, ...], stack: Sequence[RowParts]) -> WeightOnly | TiedTable:
         """Returns the shapes of one weight, or of a stack."""
@@ -87,7 +90,7 @@ class WeightOnlyShapes(WeightOnlyRows):
 
 @dataclass(frozen=True)
 class WeightOnlyPacking:
-    """Rounds weights to codes, for `--quantize` on accelerators and meshes.
+    """A rounding of weights to codes, for `--quantize` on accelerators and meshes.
 
     int8 has one scale for each output, int4 one for each group of 32 inputs. With int4, a weight is rounded to int8 if
     its outputs are the vocabulary, or if devices would divide its groups.
@@ -133,7 +136,10 @@ def weight_layout(spec: ParamSpec, placement: Placement) -> WeightLayout:
 
 
 def _tied(spec: ParamSpec, rows: QuantisedRows, layout: WeightLayout, make: Any) -> WeightOnly | TiedTable:
-    """Returns `make(layout)`, or a `TiedTable` for a table that also serves as head and whose codes need unpacking."""
+    """Returns `make(layout)`, or a `TiedTable` of two such weights, for a table that also serves as head.
+
+    A table whose rows have one group and codes of more than 4 bits serves both purposes itself.
+    """
     weight: WeightOnly = make(layout)
     as_is = rows.group == rows.shape[1] and rows.bits > 4
     if layout.order == "matrix" or not spec.contracted or as_is:

@@ -1,4 +1,7 @@
-"""Packs weights for the matmul backends: into panels for the C++ kernels, into int8, or into groups of 4 bits."""
+"""Packs weights for the matmul backends: into panels for the C++ kernels, into int8, or into groups of 4 bits.
+
+Letters: D embedding dimension, V tokens in the vocabulary, E experts.
+"""
 
 from __future__ import annotations
 

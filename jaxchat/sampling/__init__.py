@@ -1,4 +1,4 @@
-"""Vectorised sampling: pure functions on logits `[S, V]`, where S is the number of rows of a step.
+"""Vectorised sampling: pure functions on logits `[S, V]`, for S rows of a step and a vocabulary of V.
 
 A row's result depends on that row alone.
 """

@@ -8,10 +8,12 @@ There are two methods. Which one a row uses depends on that row alone, so its ne
   The distribution is the same as with noise on every token (arXiv 1110.0567 for the maximum of Gumbel variables). Noise
   on every token would cost 20 times as much.
 
-The second method ignores the truncation at first. A token outside it is sampled again, which yields the distribution
-within it (von Neumann's rejection). Testing one token takes one pass over the row. Finding all tokens within the
-truncation takes thirty passes. This is done only in rows whose `TRIES` tokens were all outside, and in rows with
-`top_k`, where one pass cannot test a token.
+The second method ignores the truncation at first. If a token is outside the truncation, another one is sampled. The
+result has the distribution within the truncation (von Neumann's rejection). Testing one token takes one pass over the
+row. Finding all tokens within the truncation takes thirty passes. They are found only in rows whose `TRIES` tokens were
+all outside, and in rows with `top_k`, where one pass cannot test a token.
+
+Letters: S rows, V tokens in the vocabulary.
 """
 
 from __future__ import annotations

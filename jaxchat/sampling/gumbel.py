@@ -3,6 +3,8 @@
 This is `jax.random` with the threefry generator written out. The key of a step is `fold_in(fold_in(key(seed), choice),
 step)`. The bits of token `j` are element `j` of `jax.random.bits(key, (V,))`. Because single elements can be addressed,
 a short list of candidates gets exactly the noise that the whole row would.
+
+Letters: S rows, V tokens in the vocabulary.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def gumbel(keys: Keys, ids: Array) -> Array:
 
     Args:
         keys: key words of each row, u32 `[S]` each.
-        ids: token ids, i32 `[S, n]`, or `[1, n]` for the same ids in every row.
+        ids: n token ids of each row, i32 `[S, n]`, or `[1, n]` for the same ids in every row.
     """
     first, second = _threefry(keys[0][:, None], keys[1][:, None], jnp.uint32(0), ids.astype(jnp.uint32))
     uniform = ((first ^ second).astype(jnp.float32) + 0.5) * 2.0**-32

@@ -1,6 +1,8 @@
 """Adjustments of logits before sampling, in the order in which they apply: bias, penalties, exclusive tokens and bans.
 
 Every function takes and returns logits f32 `[S, V]`. Rows that do not use a function's feature keep their bits.
+
+Letters: S rows, V tokens in the vocabulary.
 """
 
 from __future__ import annotations

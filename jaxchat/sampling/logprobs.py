@@ -1,4 +1,7 @@
-"""Log-probabilities of the sampled tokens and of the most likely tokens."""
+"""Log-probabilities of the sampled tokens and of the most likely tokens.
+
+Letters: S rows, V tokens in the vocabulary.
+"""
 
 from __future__ import annotations
 

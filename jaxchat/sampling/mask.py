@@ -1,4 +1,7 @@
-"""The tokens that a grammar allows: one bit for each token of each row."""
+"""The tokens that a grammar allows: one bit for each token of each row.
+
+Letters: S rows, V tokens in the vocabulary.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Logits processors: functions that an operator adds to the sampler.
 
 They run after penalties, and before exclusive tokens, bans, grammar and temperature.
+
+Letters: S rows, V tokens in the vocabulary.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Samples one token per row from raw logits and computes its log-probabilities."""
+"""Samples one token per row from raw logits and computes its log-probabilities.
+
+Letters: S rows, V tokens in the vocabulary.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 `SamplingState` is the only schema of the sampling parameters. Each field says how it is stored, and how a request fills
 it. The packed inputs of a prefill step, their writer and their reader follow from the fields.
+
+Letters: S slots, V tokens in the vocabulary, R rows of a step.
 """
 
 from __future__ import annotations
@@ -152,7 +154,7 @@ class SamplingState:
     ) -> dict[str, Any]:
         """Returns a value for each of `packed_fields` by name. A value may be smaller than its field's shape.
 
-        The writer of the packed buffer broadcasts it.
+        The writer of the packed buffer broadcasts such a value.
 
         Args:
             params: the sampling parameters of the request.

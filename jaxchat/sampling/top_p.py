@@ -1,4 +1,7 @@
-"""The nucleus (arXiv 1904.09751) without sorting the vocabulary: bisection on the smallest weight in the nucleus."""
+"""The nucleus (arXiv 1904.09751) without sorting the vocabulary: bisection on the smallest weight in the nucleus.
+
+Letters: S rows, V tokens in the vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ _ONE = 0x3F800000  # the bits of 1.0f; non-negative floats compare as their bits
 class Ranking(NamedTuple):
     """Unnormalised probabilities of each row's tokens, and the sum that its nucleus must reach.
 
-    Both are relative to the row's likeliest token, whose weight is 1.
+    The unit of both is the probability of the row's likeliest token.
     """
 
     weight: Array  # f32 [S, V]
@@ -92,7 +95,7 @@ def _drop_surplus_ties(keep: Array, tied: Array, weight: Array, goal: Array) -> 
 
     Args:
         keep: tokens at least as likely as the least likely one of the nucleus, bool `[S, V]`.
-        tied: those that are as likely as it, bool `[S, V]`.
+        tied: tokens as likely as the least likely one of the nucleus, bool `[S, V]`.
         weight: f32 `[S, V]`, as in `Ranking`.
         goal: f32 `[S, 1]`, as in `Ranking`.
     """

@@ -2,6 +2,8 @@
 
 The vocabulary is divided into groups of 128. One cheap pass over the groups finds those with the largest entries, or
 the mass of each. Where k differs by row, bisection finds the k-th largest entry.
+
+Letters: S rows, V tokens in the vocabulary.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Truncation of each row's distribution: `top_k`, then `top_p`, then `min_p`, as in `generate` of transformers."""
+"""Truncation of each row's distribution: `top_k`, then `top_p`, then `min_p`, as in `generate` of transformers.
+
+Letters: S rows, V tokens in the vocabulary.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from jaxchat.v1.service_pb2 import (
     Model,
     PromptWriter,
 )
+from jaxchat.v1.text_pb2 import *  # noqa: F403
 
 __all__ = [
     "PROMPT_WRITER_NONE",

@@ -23,27 +23,28 @@ _sym_db = _symbol_database.Default()
 
 
 from jaxchat.v1 import chat_pb2 as jaxchat_dot_v1_dot_chat__pb2
+from jaxchat.v1 import text_pb2 as jaxchat_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18jaxchat/v1/service.proto\x12\njaxchat.v1\x1a\x15jaxchat/v1/chat.proto\"\x13\n\x11ListModelsRequest\"7\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.jaxchat.v1.Model\"/\n\x0fGetModelRequest\x12\x12\n\x05model\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_model\"g\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x03\x12\x10\n\x08owned_by\x18\x03 \x01(\t\x12/\n\rchat_template\x18\x04 \x01(\x0b\x32\x18.jaxchat.v1.ChatTemplate\"\xca\x01\n\x0c\x43hatTemplate\x12\x13\n\x0btool_format\x18\x01 \x01(\t\x12\'\n\x05tools\x18\x02 \x01(\x0e\x32\x18.jaxchat.v1.PromptWriter\x12\'\n\x05\x63\x61lls\x18\x03 \x01(\x0e\x32\x18.jaxchat.v1.PromptWriter\x12)\n\x07results\x18\x04 \x01(\x0e\x32\x18.jaxchat.v1.PromptWriter\x12(\n\x06system\x18\x05 \x01(\x0e\x32\x18.jaxchat.v1.PromptWriter*{\n\x0cPromptWriter\x12\x1d\n\x19PROMPT_WRITER_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROMPT_WRITER_TEMPLATE\x10\x01\x12\x18\n\x14PROMPT_WRITER_SERVER\x10\x02\x12\x16\n\x12PROMPT_WRITER_NONE\x10\x03\x32\xb1\x02\n\x0b\x43hatService\x12I\n\x08\x43omplete\x12!.jaxchat.v1.ChatCompletionRequest\x1a\x1a.jaxchat.v1.ChatCompletion\x12N\n\x06Stream\x12!.jaxchat.v1.ChatCompletionRequest\x1a\x1f.jaxchat.v1.ChatCompletionChunk0\x01\x12K\n\nListModels\x12\x1d.jaxchat.v1.ListModelsRequest\x1a\x1e.jaxchat.v1.ListModelsResponse\x12:\n\x08GetModel\x12\x1b.jaxchat.v1.GetModelRequest\x1a\x11.jaxchat.v1.Modelb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18jaxchat/v1/service.proto\x12\njaxchat.v1\x1a\x15jaxchat/v1/chat.proto\x1a\x15jaxchat/v1/text.proto\"\x13\n\x11ListModelsRequest\"7\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.jaxchat.v1.Model\"/\n\x0fGetModelRequest\x12\x12\n\x05model\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_model\"g\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x03\x12\x10\n\x08owned_by\x18\x03 \x01(\t\x12/\n\rchat_template\x18\x04 \x01(\x0b\x32\x18.jaxchat.v1.ChatTemplate\"\xca\x01\n\x0c\x43hatTemplate\x12\x13\n\x0btool_format\x18\x01 \x01(\t\x12\'\n\x05tools\x18\x02 \x01(\x0e\x32\x18.jaxchat.v1.PromptWriter\x12\'\n\x05\x63\x61lls\x18\x03 \x01(\x0e\x32\x18.jaxchat.v1.PromptWriter\x12)\n\x07results\x18\x04 \x01(\x0e\x32\x18.jaxchat.v1.PromptWriter\x12(\n\x06system\x18\x05 \x01(\x0e\x32\x18.jaxchat.v1.PromptWriter*{\n\x0cPromptWriter\x12\x1d\n\x19PROMPT_WRITER_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROMPT_WRITER_TEMPLATE\x10\x01\x12\x18\n\x14PROMPT_WRITER_SERVER\x10\x02\x12\x16\n\x12PROMPT_WRITER_NONE\x10\x03\x32\xf5\x05\n\x0b\x43hatService\x12I\n\x08\x43omplete\x12!.jaxchat.v1.ChatCompletionRequest\x1a\x1a.jaxchat.v1.ChatCompletion\x12N\n\x06Stream\x12!.jaxchat.v1.ChatCompletionRequest\x1a\x1f.jaxchat.v1.ChatCompletionChunk0\x01\x12K\n\nListModels\x12\x1d.jaxchat.v1.ListModelsRequest\x1a\x1e.jaxchat.v1.ListModelsResponse\x12:\n\x08GetModel\x12\x1b.jaxchat.v1.GetModelRequest\x1a\x11.jaxchat.v1.Model\x12M\n\x0c\x43ompleteText\x12!.jaxchat.v1.TextCompletionRequest\x1a\x1a.jaxchat.v1.TextCompletion\x12M\n\nStreamText\x12!.jaxchat.v1.TextCompletionRequest\x1a\x1a.jaxchat.v1.TextCompletion0\x01\x12\x45\n\x08Tokenize\x12\x1b.jaxchat.v1.TokenizeRequest\x1a\x1c.jaxchat.v1.TokenizeResponse\x12K\n\nDetokenize\x12\x1d.jaxchat.v1.DetokenizeRequest\x1a\x1e.jaxchat.v1.DetokenizeResponse\x12?\n\x06Render\x12\x19.jaxchat.v1.RenderRequest\x1a\x1a.jaxchat.v1.RenderResponse\x12O\n\x0fGetCapabilities\x12\".jaxchat.v1.GetCapabilitiesRequest\x1a\x18.jaxchat.v1.Capabilitiesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jaxchat.v1.service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROMPTWRITER']._serialized_start=500
-  _globals['_PROMPTWRITER']._serialized_end=623
-  _globals['_LISTMODELSREQUEST']._serialized_start=63
-  _globals['_LISTMODELSREQUEST']._serialized_end=82
-  _globals['_LISTMODELSRESPONSE']._serialized_start=84
-  _globals['_LISTMODELSRESPONSE']._serialized_end=139
-  _globals['_GETMODELREQUEST']._serialized_start=141
-  _globals['_GETMODELREQUEST']._serialized_end=188
-  _globals['_MODEL']._serialized_start=190
-  _globals['_MODEL']._serialized_end=293
-  _globals['_CHATTEMPLATE']._serialized_start=296
-  _globals['_CHATTEMPLATE']._serialized_end=498
-  _globals['_CHATSERVICE']._serialized_start=626
-  _globals['_CHATSERVICE']._serialized_end=931
+  _globals['_PROMPTWRITER']._serialized_start=523
+  _globals['_PROMPTWRITER']._serialized_end=646
+  _globals['_LISTMODELSREQUEST']._serialized_start=86
+  _globals['_LISTMODELSREQUEST']._serialized_end=105
+  _globals['_LISTMODELSRESPONSE']._serialized_start=107
+  _globals['_LISTMODELSRESPONSE']._serialized_end=162
+  _globals['_GETMODELREQUEST']._serialized_start=164
+  _globals['_GETMODELREQUEST']._serialized_end=211
+  _globals['_MODEL']._serialized_start=213
+  _globals['_MODEL']._serialized_end=316
+  _globals['_CHATTEMPLATE']._serialized_start=319
+  _globals['_CHATTEMPLATE']._serialized_end=521
+  _globals['_CHATSERVICE']._serialized_start=649
+  _globals['_CHATSERVICE']._serialized_end=1406
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,5 @@
 from jaxchat.v1 import chat_pb2 as _chat_pb2
+from jaxchat.v1 import text_pb2 as _text_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor

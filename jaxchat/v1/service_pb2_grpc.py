@@ -5,6 +5,7 @@ import warnings
 
 from jaxchat.v1 import chat_pb2 as jaxchat_dot_v1_dot_chat__pb2
 from jaxchat.v1 import service_pb2 as jaxchat_dot_v1_dot_service__pb2
+from jaxchat.v1 import text_pb2 as jaxchat_dot_v1_dot_text__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -56,6 +57,36 @@ class ChatServiceStub:
                 request_serializer=jaxchat_dot_v1_dot_service__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=jaxchat_dot_v1_dot_service__pb2.Model.FromString,
                 _registered_method=True)
+        self.CompleteText = channel.unary_unary(
+                '/jaxchat.v1.ChatService/CompleteText',
+                request_serializer=jaxchat_dot_v1_dot_text__pb2.TextCompletionRequest.SerializeToString,
+                response_deserializer=jaxchat_dot_v1_dot_text__pb2.TextCompletion.FromString,
+                _registered_method=True)
+        self.StreamText = channel.unary_stream(
+                '/jaxchat.v1.ChatService/StreamText',
+                request_serializer=jaxchat_dot_v1_dot_text__pb2.TextCompletionRequest.SerializeToString,
+                response_deserializer=jaxchat_dot_v1_dot_text__pb2.TextCompletion.FromString,
+                _registered_method=True)
+        self.Tokenize = channel.unary_unary(
+                '/jaxchat.v1.ChatService/Tokenize',
+                request_serializer=jaxchat_dot_v1_dot_text__pb2.TokenizeRequest.SerializeToString,
+                response_deserializer=jaxchat_dot_v1_dot_text__pb2.TokenizeResponse.FromString,
+                _registered_method=True)
+        self.Detokenize = channel.unary_unary(
+                '/jaxchat.v1.ChatService/Detokenize',
+                request_serializer=jaxchat_dot_v1_dot_text__pb2.DetokenizeRequest.SerializeToString,
+                response_deserializer=jaxchat_dot_v1_dot_text__pb2.DetokenizeResponse.FromString,
+                _registered_method=True)
+        self.Render = channel.unary_unary(
+                '/jaxchat.v1.ChatService/Render',
+                request_serializer=jaxchat_dot_v1_dot_text__pb2.RenderRequest.SerializeToString,
+                response_deserializer=jaxchat_dot_v1_dot_text__pb2.RenderResponse.FromString,
+                _registered_method=True)
+        self.GetCapabilities = channel.unary_unary(
+                '/jaxchat.v1.ChatService/GetCapabilities',
+                request_serializer=jaxchat_dot_v1_dot_text__pb2.GetCapabilitiesRequest.SerializeToString,
+                response_deserializer=jaxchat_dot_v1_dot_text__pb2.Capabilities.FromString,
+                _registered_method=True)
 
 
 class ChatServiceServicer:
@@ -90,6 +121,48 @@ class ChatServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompleteText(self, request, context):
+        """[X] Continues texts. stream_options must not be set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamText(self, request, context):
+        """[X] Continues texts and returns the completions in parts as they are generated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Tokenize(self, request, context):
+        """[X] Returns the token ids of a text or of a conversation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Detokenize(self, request, context):
+        """[X] Returns the text of token ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Render(self, request, context):
+        """[X] Returns the token ids of the prompts that a completion would use.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCapabilities(self, request, context):
+        """[X] Returns which fields of requests are applied, and the formats and limits of the server.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ChatServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +185,36 @@ def add_ChatServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=jaxchat_dot_v1_dot_service__pb2.GetModelRequest.FromString,
                     response_serializer=jaxchat_dot_v1_dot_service__pb2.Model.SerializeToString,
+            ),
+            'CompleteText': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteText,
+                    request_deserializer=jaxchat_dot_v1_dot_text__pb2.TextCompletionRequest.FromString,
+                    response_serializer=jaxchat_dot_v1_dot_text__pb2.TextCompletion.SerializeToString,
+            ),
+            'StreamText': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamText,
+                    request_deserializer=jaxchat_dot_v1_dot_text__pb2.TextCompletionRequest.FromString,
+                    response_serializer=jaxchat_dot_v1_dot_text__pb2.TextCompletion.SerializeToString,
+            ),
+            'Tokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tokenize,
+                    request_deserializer=jaxchat_dot_v1_dot_text__pb2.TokenizeRequest.FromString,
+                    response_serializer=jaxchat_dot_v1_dot_text__pb2.TokenizeResponse.SerializeToString,
+            ),
+            'Detokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Detokenize,
+                    request_deserializer=jaxchat_dot_v1_dot_text__pb2.DetokenizeRequest.FromString,
+                    response_serializer=jaxchat_dot_v1_dot_text__pb2.DetokenizeResponse.SerializeToString,
+            ),
+            'Render': grpc.unary_unary_rpc_method_handler(
+                    servicer.Render,
+                    request_deserializer=jaxchat_dot_v1_dot_text__pb2.RenderRequest.FromString,
+                    response_serializer=jaxchat_dot_v1_dot_text__pb2.RenderResponse.SerializeToString,
+            ),
+            'GetCapabilities': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCapabilities,
+                    request_deserializer=jaxchat_dot_v1_dot_text__pb2.GetCapabilitiesRequest.FromString,
+                    response_serializer=jaxchat_dot_v1_dot_text__pb2.Capabilities.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -223,6 +326,168 @@ class ChatService:
             '/jaxchat.v1.ChatService/GetModel',
             jaxchat_dot_v1_dot_service__pb2.GetModelRequest.SerializeToString,
             jaxchat_dot_v1_dot_service__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteText(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jaxchat.v1.ChatService/CompleteText',
+            jaxchat_dot_v1_dot_text__pb2.TextCompletionRequest.SerializeToString,
+            jaxchat_dot_v1_dot_text__pb2.TextCompletion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamText(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/jaxchat.v1.ChatService/StreamText',
+            jaxchat_dot_v1_dot_text__pb2.TextCompletionRequest.SerializeToString,
+            jaxchat_dot_v1_dot_text__pb2.TextCompletion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jaxchat.v1.ChatService/Tokenize',
+            jaxchat_dot_v1_dot_text__pb2.TokenizeRequest.SerializeToString,
+            jaxchat_dot_v1_dot_text__pb2.TokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Detokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jaxchat.v1.ChatService/Detokenize',
+            jaxchat_dot_v1_dot_text__pb2.DetokenizeRequest.SerializeToString,
+            jaxchat_dot_v1_dot_text__pb2.DetokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Render(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jaxchat.v1.ChatService/Render',
+            jaxchat_dot_v1_dot_text__pb2.RenderRequest.SerializeToString,
+            jaxchat_dot_v1_dot_text__pb2.RenderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCapabilities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jaxchat.v1.ChatService/GetCapabilities',
+            jaxchat_dot_v1_dot_text__pb2.GetCapabilitiesRequest.SerializeToString,
+            jaxchat_dot_v1_dot_text__pb2.Capabilities.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 
 from jaxchat.cache import cache_folder
-from jaxchat.client import Client, Delta, MessageParam, Stream, tls_credentials
+from jaxchat.client import ChatCompletionChunk, Client, Delta, MessageParam, tls_credentials
 from jaxchat.config import ChatConfig, EngineConfig
 from jaxchat.errors import ChatError
 from serving.cli.environment import quiet_compiler
 from serving.cli.flags import add_flags
 from serving.cli.progress import Progress
+from serving.offline.recorder import recorded
 
 TEMPLATE_SETTINGS = ("template_date", "chat_template_kwargs")
-Ask = Callable[[list[MessageParam]], Stream]
+Ask = Callable[[list[MessageParam]], AbstractContextManager[Iterator[ChatCompletionChunk]]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "sampling temperature from 0 to 2; 0 always takes the likeliest token"
     parser.add_argument("--temperature", type=float, metavar="T", help=text)
     parser.add_argument("--seed", type=int, metavar="N", help="makes answers repeatable")
+    text = "append each question with its answer to FILE, for `jaxchat replay`"
+    parser.add_argument("--record", type=Path, metavar="FILE", help=text)
     parser.add_argument("--max-tokens", type=int, metavar="TOKENS", help="maximum length of an answer")
     add_flags(parser, EngineConfig, "engine, if a model is loaded", only=("cache_dir",))
     add_flags(parser, ChatConfig, "requests, if a model is loaded", only=TEMPLATE_SETTINGS)
@@ -147,8 +151,11 @@ def _ask(args: argparse.Namespace) -> Ask:
     model = args.model if args.connect and args.model else client.models.list()[0].id
     options = {key: getattr(args, key) for key in ("temperature", "seed", "max_tokens")}
 
-    def ask(messages: list[MessageParam]) -> Stream:
-        return client.chat.completions.create(model=model, messages=messages, stream=True, **options)
+    def ask(messages: list[MessageParam]) -> AbstractContextManager[Iterator[ChatCompletionChunk]]:
+        if args.record is None:
+            return client.chat.completions.create(model=model, messages=messages, stream=True, **options)
+        request = {"model": model, "messages": messages, "return_token_ids": True, **options}
+        return recorded(client, request, args.record)
 
     return ask
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 _EXTRAS = {
+    "aiohttp": "bench",
     "huggingface_hub": "hub",
+    "msgpack": "kv-events",
+    "matplotlib": "plot",
     "opentelemetry": "otel",
     "orbax": "orbax",
     "prometheus_client": "rest",
     "starlette": "rest",
     "uvicorn": "rest",
+    "zmq": "kv-events",
 }
 """Extras by the top-level module that they bring. The extra `server` brings all modules that are not listed."""
 

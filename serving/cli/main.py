@@ -11,7 +11,7 @@ from jaxchat.errors import ChatError, ModelError
 from serving.cli.extras import missing_package
 
 try:
-    from serving.cli import chat, convert, keys, models, plan, rest, serve
+    from serving.cli import batch, bench, chat, convert, keys, models, plan, replay, rest, serve
     from serving.cli.flags import refuse_unknown
 except ModuleNotFoundError as error:
     if (line := missing_package(error)) is None:
@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         (serve, "serve", "serve a model over gRPC and REST"),
         (rest, "rest", "serve REST in front of a gRPC server in another process"),
         (chat, "chat", "chat in the terminal"),
+        (batch, "batch", "answer a file of requests in OpenAI's batch format"),
+        (replay, "replay", "ask a recorded request again and compare the answers"),
+        (bench, "bench", "measure latency and throughput of a server"),
         (models, "models", "list models that can be served"),
         (convert, "convert", "convert a model to the Orbax format"),
         (plan, "plan", "estimate memory and speed of a model on TPUs or GPUs"),

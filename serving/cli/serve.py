@@ -111,8 +111,7 @@ async def _serve(session: Session, serve: ServeConfig, leader: Leader | None = N
     finally:
         await servers.stop(remaining_grace)
         await session.close()
-        if observers.tracing:
-            await asyncio.to_thread(observers.tracing.close)
+        await asyncio.to_thread(observers.close)
 
 
 def _watch_followers(leader: Leader, session: Session, stop: asyncio.Event) -> None:

@@ -19,8 +19,8 @@ import argparse
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
 
 import ray
 from grpc_health.v1 import health_pb2
@@ -35,6 +35,7 @@ from jaxchat.client import grpc_errors
 from jaxchat.config import EngineConfig
 from jaxchat.errors import ChatError
 from serving.backend import find_model, request_id_from
+from serving.trace_context import trace_headers
 
 SERVICES = (
     "jaxchat.v1.service_pb2_grpc.add_ChatServiceServicer_to_server",
@@ -42,6 +43,7 @@ SERVICES = (
 )
 WATCH = 5  # seconds that one health watch lasts: Ray waits for a replica's last call before it stops the replica
 Health: TypeAlias = health_pb2.HealthCheckResponse
+T = TypeVar("T")
 
 
 @serve.deployment(max_ongoing_requests=256, health_check_period_s=5, graceful_shutdown_timeout_s=45)
@@ -53,12 +55,7 @@ class Replica:
         await self._session.start()
 
     async def Complete(self, request: v1.ChatCompletionRequest, grpc_context: RayServegRPCContext) -> v1.ChatCompletion:
-        call = _call(grpc_context)
-        try:
-            return await self._session.complete(request, call)
-        except ChatError as error:
-            set_error(grpc_context, error, call)
-            return v1.ChatCompletion()
+        return await _answer(self._session.complete, request, grpc_context, v1.ChatCompletion())
 
     async def Stream(
         self, request: v1.ChatCompletionRequest, grpc_context: RayServegRPCContext
@@ -70,6 +67,38 @@ class Replica:
         except ChatError as error:
             set_error(grpc_context, error, call)
             yield v1.ChatCompletionChunk()
+
+    async def CompleteText(
+        self, request: v1.TextCompletionRequest, grpc_context: RayServegRPCContext
+    ) -> v1.TextCompletion:
+        return await _answer(self._session.complete_text, request, grpc_context, v1.TextCompletion())
+
+    async def StreamText(
+        self, request: v1.TextCompletionRequest, grpc_context: RayServegRPCContext
+    ) -> AsyncIterator[v1.TextCompletion]:
+        call = _call(grpc_context)
+        try:
+            async for part in self._session.stream_text(request, call):
+                yield part
+        except ChatError as error:
+            set_error(grpc_context, error, call)
+            yield v1.TextCompletion()
+
+    async def Tokenize(self, request: v1.TokenizeRequest, grpc_context: RayServegRPCContext) -> v1.TokenizeResponse:
+        return await _answer(self._session.tokenize, request, grpc_context, v1.TokenizeResponse())
+
+    async def Detokenize(
+        self, request: v1.DetokenizeRequest, grpc_context: RayServegRPCContext
+    ) -> v1.DetokenizeResponse:
+        return await _answer(self._session.detokenize, request, grpc_context, v1.DetokenizeResponse())
+
+    async def Render(self, request: v1.RenderRequest, grpc_context: RayServegRPCContext) -> v1.RenderResponse:
+        return await _answer(self._session.render, request, grpc_context, v1.RenderResponse())
+
+    async def GetCapabilities(
+        self, request: v1.GetCapabilitiesRequest, grpc_context: RayServegRPCContext
+    ) -> v1.Capabilities:
+        return await self._session.capabilities(_call(grpc_context))
 
     async def ListModels(
         self, request: v1.ListModelsRequest, grpc_context: RayServegRPCContext
@@ -101,9 +130,21 @@ class Replica:
         return Health(status=Health.SERVING if self._session.ready else Health.NOT_SERVING)
 
 
+async def _answer(
+    method: Callable[[Any, RequestContext], Awaitable[T]], request: Any, context: RayServegRPCContext, empty: T
+) -> T:
+    """Returns the answer of a method of the session. Sets the error of a failed call, and returns `empty`."""
+    call = _call(context)
+    try:
+        return await method(request, call)
+    except ChatError as error:
+        set_error(context, error, call)
+        return empty
+
+
 def _call(context: RayServegRPCContext) -> RequestContext:
-    metadata = dict(context.invocation_metadata())
-    return RequestContext(request_id=request_id_from(metadata.get("x-request-id")), authorization="")
+    pairs = list(context.invocation_metadata())
+    return RequestContext(request_id=request_id_from(dict(pairs).get("x-request-id")), **trace_headers(pairs))
 
 
 def set_error(context: RayServegRPCContext, error: ChatError, call: RequestContext) -> None:

@@ -22,6 +22,7 @@ from serving.auth import ApiKeys
 from serving.backend import ChatBackend, find_model, request_id_from
 from serving.grpc.methods import SERVICE, Undecodable, add_methods
 from serving.tls import ServerTls
+from serving.trace_context import trace_headers
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # n = 128 with 20 top_logprobs
 LEAST_PING_MS = 10_000  # clients may ping this often, with or without a call; gRPC's defaults are minutes and hours
@@ -63,6 +64,33 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
         async with self._call(request, context) as call:
             return await find_model(self._backend, request.model, call)
 
+    async def CompleteText(self, request: v1.TextCompletionRequest, context: Context) -> v1.TextCompletion:
+        async with self._call(request, context) as call:
+            return await self._backend.complete_text(request, call)
+
+    async def StreamText(self, request: v1.TextCompletionRequest, context: Context) -> None:
+        async with self._call(request, context) as call:
+            parts: Any = self._backend.stream_text(request, call)
+            async with contextlib.aclosing(parts):
+                async for part in parts:
+                    await context.write(part)
+
+    async def Tokenize(self, request: v1.TokenizeRequest, context: Context) -> v1.TokenizeResponse:
+        async with self._call(request, context) as call:
+            return await self._backend.tokenize(request, call)
+
+    async def Detokenize(self, request: v1.DetokenizeRequest, context: Context) -> v1.DetokenizeResponse:
+        async with self._call(request, context) as call:
+            return await self._backend.detokenize(request, call)
+
+    async def Render(self, request: v1.RenderRequest, context: Context) -> v1.RenderResponse:
+        async with self._call(request, context) as call:
+            return await self._backend.render(request, call)
+
+    async def GetCapabilities(self, request: v1.GetCapabilitiesRequest, context: Context) -> v1.Capabilities:
+        async with self._call(request, context) as call:
+            return await self._backend.capabilities(call)
+
     def _done(self, _: Any) -> None:
         self.open.leave()
 
@@ -72,9 +100,11 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
         self.open.enter()
         done: Any = self._done  # no function matches its type in the stubs
         context.add_done_callback(done)  # runs once the status is sent, which is after this returns
-        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        pairs = [(key, value) for key, value in context.invocation_metadata() or () if isinstance(value, str)]
+        metadata = dict(pairs)
         request_id = request_id_from(metadata.get("x-request-id"))
-        call = RequestContext(request_id=request_id, authorization=metadata.get("authorization", ""))
+        authorization = metadata.get("authorization", "")
+        call = RequestContext(request_id=request_id, authorization=authorization, **trace_headers(pairs))
         try:
             await context.send_initial_metadata((("x-request-id", request_id),))
             if self._keys:

@@ -1,4 +1,4 @@
-"""A follower's connection to its leader: joins, compares both processes, receives steps, detects the leader's loss."""
+"""A follower's connection to its leader: joins, compares itself with the leader, receives steps, detects its loss."""
 
 from __future__ import annotations
 

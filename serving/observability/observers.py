@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -11,16 +12,24 @@ from serving.config import RestConfig, ServeConfig
 from serving.observability.logs import RequestLog
 
 if TYPE_CHECKING:
+    from serving.observability.kv_events import KvEventPublisher
     from serving.observability.metrics import Metrics
     from serving.observability.tracing import Tracing
 
 
 @dataclass(frozen=True)
 class SessionObservers:
-    """The observers that the server exposes (`metrics`) or closes (`tracing`). Each is None if switched off."""
+    """The observers that the server exposes or closes. Each is None if switched off."""
 
     metrics: Metrics | None
     tracing: Tracing | None
+    kv_events: KvEventPublisher | None
+
+    def close(self) -> None:
+        """Sends what is left. Blocks for some seconds if a receiver is unreachable."""
+        for observer in (self.tracing, self.kv_events):
+            if observer:
+                observer.close()
 
 
 def check_extras(config: RestConfig) -> None:
@@ -30,6 +39,8 @@ def check_extras(config: RestConfig) -> None:
         serves_http = serves_http or config.metrics_port is not None
         if config.otlp_endpoint and not _installed("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.grpc"):
             raise ValueError("--otlp-endpoint needs the extra 'otel': pip install 'jaxchat[otel]'")
+        if config.kv_events and not _installed("zmq", "msgpack"):
+            raise ValueError("--kv-events needs the extra 'kv-events': pip install 'jaxchat[kv-events]'")
     if serves_http and not _installed("starlette", "uvicorn", "prometheus_client"):
         raise ValueError(
             "REST and metrics need the extra 'rest': pip install 'jaxchat[rest]', or turn REST off by --rest-port none"
@@ -37,19 +48,34 @@ def check_extras(config: RestConfig) -> None:
 
 
 def observe(session: Session, config: ServeConfig) -> SessionObservers:
-    """Adds the observers that `config` switches on to `session`. `check_extras` must have passed."""
+    """Adds the observers that `config` switches on to `session`. `check_extras` must have passed.
+
+    Raises:
+        OSError: the address for KV events cannot be used.
+    """
     metrics: Metrics | None = None
     tracing: Tracing | None = None
     session.observers.append(RequestLog())
     if config.rest_port is not None or config.metrics_port is not None:
         from serving.observability.metrics import Metrics
 
-        session.observers.append(metrics := Metrics(session))
+        session.observers.append(metrics := Metrics(session, config.metrics_prefix))
     if config.otlp_endpoint:
         from serving.observability.tracing import otlp
 
         session.observers.append(tracing := otlp(config.otlp_endpoint))
-    return SessionObservers(metrics, tracing)
+    return SessionObservers(metrics, tracing, _kv_events(session, config) if config.kv_events else None)
+
+
+def _kv_events(session: Session, config: ServeConfig) -> KvEventPublisher:
+    """Publishes the changes of the prefix cache from now on. Raises OSError if an address cannot be used."""
+    from serving.observability.kv_events import KvEventPublisher
+
+    assert config.kv_events
+    topic = config.kv_events_topic or f"kv@{socket.gethostname()}:{config.rest_port or 0}@{session.model_id}"
+    publisher = KvEventPublisher(config.kv_events, config.kv_events_replay, topic)
+    session.engine.observe_cache(publisher, session.model_id)
+    return publisher
 
 
 def _installed(*modules: str) -> bool:

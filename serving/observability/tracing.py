@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from jaxchat.chat.context import Record
 
 _SHOWN = 200  # characters of a model name; clients may send any
+_PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class Tracing:
     """An observer that makes a span for each request. A background thread sends the spans in batches.
+
+    A span is a child of the caller's span if the request names one. Whether the caller samples its trace then decides
+    whether the span is sent. Malformed trace headers are ignored.
 
     Args:
         exporter: sends the spans.
@@ -32,6 +38,7 @@ class Tracing:
     def finished(self, record: Record) -> None:
         span = self._tracer.start_span(
             f"chat {record.model[:_SHOWN]}",
+            context=_parent(record),
             kind=SpanKind.SERVER,
             start_time=_nanoseconds(record.accepted),
             attributes=_attributes(record),
@@ -50,6 +57,12 @@ def otlp(endpoint: str) -> Tracing:
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
     return Tracing(OTLPSpanExporter(endpoint=endpoint))
+
+
+def _parent(record: Record) -> Context:
+    """Returns the context of the caller's span; an empty one without a valid `traceparent`."""
+    headers = {"traceparent": record.traceparent, "tracestate": record.tracestate}
+    return _PROPAGATOR.extract({name: value for name, value in headers.items() if value}, context=Context())
 
 
 def _attributes(record: Record) -> dict[str, Any]:

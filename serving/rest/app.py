@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Collection
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,9 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jaxchat.chat.context import RequestContext
-from jaxchat.errors import MESSAGE_LIMIT, ChatError, safe_text
-from jaxchat.openai_json import ParsedRequest, completion_to_json, model_to_json, request_from_json
+from jaxchat.errors import ChatError
+from jaxchat.openai_json import completion_to_json, model_to_json, request_from_json
 from serving.auth import ApiKeys
 from serving.backend import ChatBackend, find_model
 from serving.rest.body import read_json
@@ -24,19 +21,19 @@ from serving.rest.cors import CrossOrigin
 from serving.rest.disconnect import ClientGone, until_disconnect
 from serving.rest.metrics import MetricsSource, metrics_route
 from serving.rest.middleware import AnswerFailures, RequireKey, StandardHeaders, seed_header
+from serving.rest.requests import call_of, parse_with_advice
 from serving.rest.responses import error_response, json_response
+from serving.rest.responses_api import responses_route
 from serving.rest.sse import EventStream
+from serving.rest.text import text_routes
 
 log = logging.getLogger(__name__)
 
 HEALTH = "/health"
-IGNORED = "A server with --allow-unknown-fields ignores it."
-_WAY_OUT = " This server has /v1/chat/completions: "
 ADVICE = {  # by the beginning of an unknown path
-    "/v1/responses": f"{_WAY_OUT}use `client.chat.completions` of the openai package, `openai.chat(...)` of the AI "
-    "SDK, or `OpenAIChatCompletionsModel` of the Agents SDK.",
-    "/v1/completions": f"{_WAY_OUT}send the prompt as a message.",
+    "/v1/responses": " This server stores no responses: it has only POST /v1/responses.",
     "/chat/completions": " The base URL of a client ends in /v1.",
+    "/completions": " The base URL of a client ends in /v1.",
 }
 CLIENT_CLOSED = 499  # never sent: the client has closed the connection
 
@@ -67,6 +64,8 @@ def create_app(
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", api.chat, methods=["POST"]),
+            *text_routes(backend, max_body, allow_unknown_fields, keep_alive),
+            responses_route(backend, max_body, allow_unknown_fields, keep_alive),
             Route("/v1/models", api.models),
             Route("/v1/models/{model:path}", api.model),
             Route(HEALTH, api.health),
@@ -103,8 +102,8 @@ class Api:
 
     async def chat(self, request: Request) -> Response:
         body = await read_json(request, self._max_body)
-        parsed = _request(body, allow_unknown=self._allow_unknown)
-        call = _call(request)
+        parsed = parse_with_advice(request_from_json, body, allow_unknown=self._allow_unknown)
+        call = call_of(request)
         if parsed.stream:
             chunks = self._backend.stream(parsed.request, call)
             return EventStream(chunks, parsed.include_usage, self._keep_alive)
@@ -113,31 +112,16 @@ class Api:
         return json_response(completion_to_json(completion), headers=seed_header(completion))
 
     async def models(self, request: Request) -> Response:
-        models = await self._backend.models(_call(request))
+        models = await self._backend.models(call_of(request))
         return json_response({"object": "list", "data": [model_to_json(model) for model in models]})
 
     async def model(self, request: Request) -> Response:
-        model = await find_model(self._backend, request.path_params["model"], _call(request))
+        model = await find_model(self._backend, request.path_params["model"], call_of(request))
         return json_response(model_to_json(model))
 
     async def health(self, request: Request) -> Response:
         ready = self._backend.ready
         return json_response({"status": "serving" if ready else "not_serving"}, 200 if ready else 503)
-
-
-def _request(body: Mapping[str, Any], *, allow_unknown: bool) -> ParsedRequest:
-    """Reads a request. Errors for fields that could be ignored say how the operator makes the server do so."""
-    try:
-        return request_from_json(body, allow_unknown=allow_unknown)
-    except ChatError as error:
-        if error.code not in ("unknown_parameter", "unsupported_parameter"):
-            raise
-        text = safe_text(error.message, MESSAGE_LIMIT - len(IGNORED) - 1)
-        raise replace(error, message=f"{text} {IGNORED}") from None
-
-
-def _call(request: Request) -> RequestContext:
-    return RequestContext(request_id=request.state.request_id, authorization=request.headers.get("authorization", ""))
 
 
 async def _chat_error(request: Request, error: Exception) -> Response:

@@ -71,7 +71,7 @@ class StandardHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-def seed_header(answer: v1.ChatCompletion | v1.ChatCompletionChunk) -> dict[str, str]:
+def seed_header(answer: v1.ChatCompletion | v1.ChatCompletionChunk | v1.TextCompletion) -> dict[str, str]:
     """Returns the header with the seed of an answer, because the JSON objects have no field for it."""
     return {"x-jaxchat-seed": str(answer.seed_used)} if answer.HasField("seed_used") else {}
 

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from jaxchat import v1
 from jaxchat.errors import ChatError, internal
-from jaxchat.openai_json import chunk_to_json, error_to_json
+from jaxchat.openai_json import chunk_to_json, error_to_json, text_part_to_json
 from serving.rest.disconnect import ClientGone, until_disconnect
 from serving.rest.middleware import seed_header
 from serving.rest.responses import dump, error_response
@@ -24,6 +24,7 @@ HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 KEEP_ALIVE = ": waiting\n\n"
 DONE = "data: [DONE]\n\n"
+Chunk = v1.ChatCompletionChunk | v1.TextCompletion
 
 
 class EventStream(Response):
@@ -38,7 +39,7 @@ class EventStream(Response):
         keep_alive: seconds between comments while the first token is awaited.
     """
 
-    def __init__(self, chunks: AsyncIterator[v1.ChatCompletionChunk], include_usage: bool, keep_alive: float) -> None:
+    def __init__(self, chunks: AsyncIterator[Chunk], include_usage: bool, keep_alive: float) -> None:
         self.chunks: Any = chunks
         self.include_usage = include_usage
         self.keep_alive = keep_alive
@@ -53,23 +54,23 @@ class EventStream(Response):
         try:
             async with contextlib.aclosing(self.chunks):
                 await self._send_chunks(events)
-            await events.end(DONE)
+            await events.end(self.ending())
         except Exception as error:
             if not isinstance(error, ChatError):
                 log.exception("request %s failed", scope["state"]["request_id"])
                 error = internal()
             if events.started:
-                await events.end(_event(error_to_json(error)))
+                await events.end(self.failure(error))
             else:
                 await error_response(error)(scope, receive, send)
 
     async def _send_chunks(self, events: Events) -> None:
         async for chunk in self._until_first_token(events):
-            await events.send(_event(chunk_to_json(chunk, self.include_usage)), chunk)
+            await events.send(self.events_of(chunk), chunk)
         async for chunk in self.chunks:
-            await events.send(_event(chunk_to_json(chunk, self.include_usage)), chunk)
+            await events.send(self.events_of(chunk), chunk)
 
-    async def _until_first_token(self, events: Events) -> AsyncIterator[v1.ChatCompletionChunk]:
+    async def _until_first_token(self, events: Events) -> AsyncIterator[Chunk]:
         """Yields the chunks up to the first with content.
 
         While it waits, sends comments so that proxies keep the connection open. The first comment also sends the
@@ -87,8 +88,34 @@ class EventStream(Response):
             if chunk is None:
                 return
             yield chunk
-            if not all(choice.delta.role for choice in chunk.choices):
+            if self.has_output(chunk):
                 return
+
+    def has_output(self, chunk: Any) -> bool:
+        """Returns whether a chunk has more than roles."""
+        return not all(choice.delta.role for choice in chunk.choices)
+
+    def events_of(self, chunk: Any) -> str:
+        """Returns the events of a chunk."""
+        return _event(chunk_to_json(chunk, self.include_usage))
+
+    def ending(self) -> str:
+        """Returns the events after the last chunk of a complete answer."""
+        return DONE
+
+    def failure(self, error: ChatError) -> str:
+        """Returns the events of an error after the first event."""
+        return _event(error_to_json(error))
+
+
+class TextEventStream(EventStream):
+    """An `EventStream` of the parts of text completions."""
+
+    def events_of(self, chunk: Any) -> str:
+        return _event(text_part_to_json(chunk, self.include_usage))
+
+    def has_output(self, chunk: Any) -> bool:
+        return True
 
 
 class Events:
@@ -102,7 +129,7 @@ class Events:
         self._send = send
         self.started = False
 
-    async def send(self, text: str, first: v1.ChatCompletionChunk | None = None) -> None:
+    async def send(self, text: str, first: Chunk | None = None) -> None:
         if not self.started:
             await self._start(first)
         await self._send({"type": "http.response.body", "body": text.encode(), "more_body": True})
@@ -111,7 +138,7 @@ class Events:
         await self.send(text)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _start(self, first: v1.ChatCompletionChunk | None) -> None:
+    async def _start(self, first: Chunk | None) -> None:
         self.started = True
         headers = HEADERS | {"content-type": CONTENT_TYPE} | (seed_header(first) if first else {})
         raw = [(key.encode(), value.encode()) for key, value in headers.items()]

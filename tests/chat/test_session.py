@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import jaxchat
+from jaxchat.chat.context import Record
 from jaxchat.client import Client
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -202,3 +203,27 @@ def test_messages_of_every_kind_reach_the_template(tiny_client: Client) -> None:
     )
     rendered = "system\nBe brief.\nuser\nAnn: ab\nassistant\nok\nuser\n<|im_end|>\x00é\nassistant\n"
     assert answer.usage.prompt_tokens == len(rendered.encode()) + 9 - rendered.count("he")
+
+
+def test_a_record_has_the_phases_of_its_request_in_order(tiny_client: Client) -> None:
+    class Recorder:
+        def __init__(self) -> None:
+            self.records: list[Record] = []
+
+        def tokens(self, record: Record, count: int, gap: float | None) -> None: ...
+
+        def finished(self, record: Record) -> None:
+            self.records.append(record)
+
+    session, recorder = tiny_client.transport.session, Recorder()
+    session.observers.append(recorder)
+    try:
+        create(tiny_client, n=2)
+        with pytest.raises(jaxchat.ChatError):
+            create(tiny_client, temperature=9)
+    finally:
+        session.observers.remove(recorder)
+    answered, refused = recorder.records
+    times = (0.0, answered.queued, answered.admitted, answered.first_token, answered.last_token, answered.seconds)
+    assert list(times) == sorted(times) and answered.last_token > answered.first_token
+    assert (refused.queued, refused.admitted, refused.last_token) == (None, None, None)

@@ -31,7 +31,7 @@ def echo() -> Iterator[tuple[Client, EchoRunner]]:
 
 def until_idle(client: Client) -> None:
     end = time.monotonic() + PATIENCE
-    while client.transport.session._running:
+    while client.transport.session.generations.running:
         assert time.monotonic() < end
         time.sleep(0.002)
 
@@ -79,7 +79,7 @@ def test_an_abandoned_stream_frees_its_place(echo):
     client, runner = echo
     stream = client.chat.completions.create(**SLOW, stream=True)
     next(stream)
-    assert client.transport.session._running
+    assert client.transport.session.generations.running
     del stream
     gc.collect()
     until_idle(client)
@@ -122,7 +122,7 @@ def test_the_asynchronous_client():
             async with await client.chat.completions.create(**SLOW, stream=True) as stream:
                 assert (await anext(stream)).choices[0].delta.role == "assistant"
             runner.gate.set()
-            assert [chunk async for chunk in stream] == [] and not session._running
+            assert [chunk async for chunk in stream] == [] and not session.generations.running
             with pytest.raises(ChatError, match="deadline"):
                 await client.chat.completions.create(**SLOW, timeout=0.1)
             runner.gate.set()
@@ -135,3 +135,31 @@ def test_the_asynchronous_client():
             await client.models.list()
 
     asyncio.run(scenario())
+
+
+def test_leaving_a_stream_of_a_text_completion_ends_it():
+    slow = f"<|im_start|>user\nab{PAUSE}{'x' * 500}<|im_end|>\n<|im_start|>assistant\n"
+
+    async def scenario() -> None:
+        session, runner = echo_session()
+        await session.start()
+        async with AsyncClient(AsyncLocalTransport(session)) as client:
+            async with await client.completions.create(prompt=slow, max_tokens=600, stream=True) as stream:
+                assert (await anext(stream)).choices[0].text.startswith("a")
+            runner.gate.set()
+            assert [part async for part in stream] == [] and not session.generations.running
+            with pytest.raises(ChatError, match="deadline"):
+                await client.completions.create(prompt=slow, max_tokens=600, timeout=0.1)
+            runner.gate.set()
+
+    asyncio.run(scenario())
+
+
+def test_garbage_collection_of_a_text_stream_ends_it(echo):
+    client, _runner = echo
+    slow = f"<|im_start|>user\nab{PAUSE}{'x' * 500}<|im_end|>\n<|im_start|>assistant\n"
+    stream = client.completions.create(prompt=slow, max_tokens=600, stream=True)
+    assert next(stream).choices[0].text.startswith("a")
+    del stream
+    gc.collect()
+    until_idle(client)

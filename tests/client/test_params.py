@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jaxchat.client import ChatParams
+from jaxchat.client import ChatParams, TextParams, TokenizeParams
 from jaxchat.client import params as parameters
-from jaxchat.openai_json import request
+from jaxchat.openai_json import request, text
 
 PAIRS = [
     ("MessageParam", request.MESSAGE),
@@ -23,6 +23,11 @@ PAIRS = [
 
 def test_the_typed_keywords_are_the_fields_of_a_request():
     assert set(ChatParams.__annotations__) == set(request.REQUEST)
+
+
+def test_the_typed_keywords_of_text_completions_are_the_fields_of_their_requests():
+    assert set(TextParams.__annotations__) == set(text.TEXT_REQUEST)
+    assert set(TokenizeParams.__annotations__) == set(text.TOKENIZE)
 
 
 def test_the_typed_objects_have_the_keys_of_a_request():

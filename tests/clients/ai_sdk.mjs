@@ -1,4 +1,4 @@
-// The AI SDK with its OpenAI provider. `openai.chat(...)` chooses chat completions.
+// The AI SDK with its OpenAI provider: `openai(...)` calls `/v1/responses`, `openai.chat(...)` chat completions.
 
 import assert from "node:assert/strict";
 
@@ -11,24 +11,31 @@ import {
 } from "./checks.mjs";
 
 const openai = createOpenAI({ baseURL: URL, apiKey: "none" });
-const model = openai.chat(MODEL);
+const models = [openai(MODEL), openai.chat(MODEL)];
 const temperature = 0;
+// Without it, the provider refers to its earlier answers by ids, which the server does not store.
+const providerOptions = { openai: { store: false } };
 
 async function plain() {
-  const messages = [{ role: "user", content: "I am Bob." }];
-  const first = await generateText({ model, temperature, messages });
-  messages.push(...first.response.messages, { role: "user", content: NAME });
-  assert.equal((await generateText({ model, temperature, messages })).text, NAME_ANSWER);
+  for (const model of models) {
+    const messages = [{ role: "user", content: "I am Bob." }];
+    const first = await generateText({ model, temperature, messages });
+    messages.push(...first.response.messages, { role: "user", content: NAME });
+    assert.equal((await generateText({ model, temperature, messages, providerOptions })).text, NAME_ANSWER);
+  }
 }
 
 async function streamed() {
-  const messages = [{ role: "user", content: SUM }];
-  const result = streamText({ model, temperature, messages });
-  let text = "";
-  for await (const part of result.textStream) text += part;
-  assert.equal(text, SUM_ANSWER);
-  messages.push(...(await result.response).messages, { role: "user", content: "What did I just ask?" });
-  assert.equal((await generateText({ model, temperature, messages })).text, `You asked: "${SUM}"`);
+  for (const model of models) {
+    const messages = [{ role: "user", content: SUM }];
+    const result = streamText({ model, temperature, messages });
+    let text = "";
+    for await (const part of result.textStream) text += part;
+    assert.equal(text, SUM_ANSWER);
+    messages.push(...(await result.response).messages, { role: "user", content: "What did I just ask?" });
+    const answer = await generateText({ model, temperature, messages, providerOptions });
+    assert.equal(answer.text, `You asked: "${SUM}"`);
+  }
 }
 
 async function tools() {
@@ -37,15 +44,19 @@ async function tools() {
     inputSchema: z.object({ city: z.string() }),
     execute: getWeather,
   });
-  const request = { model, temperature, prompt: WEATHER, tools: { get_weather }, stopWhen: stepCountIs(3) };
-  assert.equal((await generateText(request)).text, WEATHER_ANSWER);
-  assert.equal(await streamText(request).text, WEATHER_ANSWER);
+  for (const model of models) {
+    const request = { model, temperature, prompt: WEATHER, tools: { get_weather }, stopWhen: stepCountIs(3) };
+    assert.equal((await generateText(request)).text, WEATHER_ANSWER);
+    assert.equal(await streamText(request).text, WEATHER_ANSWER);
+  }
 }
 
 async function structured() {
   const schema = z.object({ name: z.string(), age: z.number().int() });
-  const answer = await generateText({ model, temperature, prompt: PERSON, output: Output.object({ schema }) });
-  assert.deepEqual(answer.output, PERSON_ANSWER);
+  for (const model of models) {
+    const answer = await generateText({ model, temperature, prompt: PERSON, output: Output.object({ schema }) });
+    assert.deepEqual(answer.output, PERSON_ANSWER);
+  }
 }
 
 await run(plain, streamed, tools, structured);

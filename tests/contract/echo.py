@@ -90,9 +90,10 @@ class EchoRunner:
         drafts = np.full(len(work.slots), -1) if work.drafts is None else work.drafts
         tokens: list[int] = []
         right = True
-        for slot, draft in zip(work.slots, drafts, strict=True):
+        for row, (slot, draft) in enumerate(zip(work.slots, drafts, strict=True)):
             right = draft < 0 or (right and draft == tokens[-1])
-            tokens.append(self._next(slot) if right else END)
+            mask = work.token_mask[row] if work.token_mask is not None and work.constrained[row] else None
+            tokens.append(_only_token(mask, self._next(slot)) if right else END)
         return self._pending(tokens)
 
     def swap_out(self, work: SwapOutWork) -> Pending:
@@ -109,7 +110,7 @@ class EchoRunner:
         prompt = self._pages[part.pages].ravel()[: part.start + len(part.tokens)].tolist()
         self.prompts.append(LIBRARY.decode(prompt, skip_special_tokens=False))
         self._script[part.slot] = _choice_part(_last_user_message(prompt), part.choice)
-        return self._next(part.slot)
+        return _only_token(part.token_mask, self._next(part.slot))
 
     def _next(self, slot: int) -> int:
         token = self._script[slot].pop(0) if self._script[slot] else END
@@ -138,6 +139,14 @@ class EchoRunner:
             self.held.clear()
 
 
+def _only_token(mask: np.ndarray | None, token: int) -> int:
+    """Returns the one token that a mask allows; `token` without a mask, or if the mask allows several."""
+    if mask is None or int(np.bitwise_count(mask).sum()) != 1:
+        return token
+    word = int(np.flatnonzero(mask)[0])
+    return 32 * word + int(mask[word]).bit_length() - 1
+
+
 def _last_user_message(prompt: list[int]) -> list[int]:
     starts = [at for at in range(len(prompt)) if prompt[at : at + len(HEAD)] == HEAD]
     if not starts:
@@ -164,6 +173,7 @@ def echo_session(
     template: str = TEMPLATE,
     source: str = SOURCE,
     today: Callable[[], date] = utc_today,
+    raw_logprobs: bool = True,
 ) -> tuple[ChatSession, EchoRunner]:
     """Returns a session that is not started, and its runner.
 
@@ -174,12 +184,20 @@ def echo_session(
         template: the chat template.
         source: the tokenizer, with the ids of `SOURCE`.
         today: returns the day for the template.
+        raw_logprobs: whether log-probabilities are said to be those of the model's logits.
     """
     pages = slots * CONTEXT // PAGE + 1
     runner = EchoRunner(slots, pages)
     scheduler = Scheduler(slots=slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=pages, vocab=5000)
     info = ModelInfo(
-        id="echo", created=1, vocab=5000, logits=5000, context=CONTEXT, queue=queue, fingerprint="fp_0123456789"
+        id="echo",
+        created=1,
+        vocab=5000,
+        logits=5000,
+        context=CONTEXT,
+        queue=queue,
+        fingerprint="fp_0123456789",
+        raw_logprobs=raw_logprobs,
     )
     chat_template = ChatTemplate(template, {}, today=today)
     tokenizer = ChatTokenizer(source, {END}, chat_template)

@@ -75,4 +75,4 @@ def send_post(place: Place, body: str) -> socket.socket:
 
 def wait_until_forgotten(place: Place, others: int = 0) -> None:
     """Waits until the session has noticed the disconnect and has only `others` other requests."""
-    place.wait_until(lambda: len(place.session._running) == others)
+    place.wait_until(lambda: len(place.session.generations.running) == others)

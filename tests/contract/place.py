@@ -68,7 +68,7 @@ class Place:
 
     def wait_until_idle(self) -> None:
         """Waits until queue, slots and pages are free and the session has no request."""
-        self.wait_until(lambda: self.load == (0, 0, 0) and not self.session._running)
+        self.wait_until(lambda: self.load == (0, 0, 0) and not self.session.generations.running)
 
     def wait_until(self, reached) -> None:
         end = time.monotonic() + PATIENCE

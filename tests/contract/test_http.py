@@ -39,7 +39,8 @@ def read_error(reply) -> dict:
         ("GET", "/nowhere", 404),
         ("DELETE", "/v1/models/echo", 405),
         ("POST", CHAT + "/", 404),
-        ("POST", "/v1/completions", 404),
+        ("POST", "/v1/completions", 400),
+        ("POST", "/v1/embeddings", 404),
     ],
 )
 def test_every_response_has_the_headers(echo_place: Place, method: str, path: str, status: int) -> None:

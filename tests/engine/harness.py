@@ -18,13 +18,24 @@ CHUNK = 32
 
 class Harness:
     def __init__(
-        self, slots: int = 3, pages: int = 60, queue_limit: int = 1000, vocab: int = 0, **scheduling: Any
+        self,
+        slots: int = 3,
+        pages: int = 60,
+        queue_limit: int = 1000,
+        vocab: int = 0,
+        start: bool = True,
+        **scheduling: Any,
     ) -> None:
         self.runner = FakeRunner(slots, pages)
         sizes = dict(slots=slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=pages, vocab=vocab)
         self.scheduler = Scheduler(**sizes, **scheduling)
         self.engine = Engine(self.runner, self.scheduler, queue_limit=queue_limit)
         self.events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
+        if start:
+            self.start()
+
+    def start(self) -> None:
+        """Starts the engine thread."""
         self.engine.start(lambda events: [self.events.put(event) for event in events] and None)
 
     def gather(self, choices: int) -> dict[tuple[int, int], list[TokenEvent]]:

@@ -61,6 +61,15 @@ def test_other_tensors_count_as_they_are(name: str) -> None:
         assert stored_in_config({"quantization_config": case.quantization})(TensorSlice(name, shape, shape)) is None
 
 
+def test_a_quantised_embedding_counts_in_its_codes() -> None:
+    quantization = dict(CASES["compressed, W4A16"].quantization)
+    groups = {"a": dict(quantization["config_groups"]["group_0"], targets=["Embedding"])}
+    stored = stored_in_config({"quantization_config": quantization | {"config_groups": groups}})
+    rows = stored(TensorSlice("model.embed_tokens.weight", SHAPE, SHAPE))
+    assert rows is not None and rows.shape == SHAPE and (rows.bits, rows.group) == (4, 32)
+    assert stored(TensorSlice(f"{NAME}.weight", SHAPE, SHAPE[::-1], transposed=True)) is None
+
+
 def test_experts_of_gpt_oss_count_in_their_codes() -> None:
     shape = (4, 128, 64)
     part = TensorSlice("model.layers.0.mlp.experts.down_proj", shape, (1, 128, 64), rows=(1, 2))

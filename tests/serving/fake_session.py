@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
 from jaxchat import v1
-from jaxchat.chat.context import Observer, RequestContext
-from jaxchat.chat.request.validate import validate
+from jaxchat.chat.context import ModelInfo, Observer, RequestContext
+from jaxchat.chat.request.validate import check_model, validate
+from jaxchat.chat.request.validate_text import validate_text
 from jaxchat.errors import draining, internal, not_ready, numerical_error, queue_full
 
 MODEL = "fake"
@@ -29,11 +31,34 @@ class FakeSession:
         self.observers: list[Observer] = []
         self.running = 0
         self.stats = SimpleNamespace(
-            waiting=3, running=2, pages_in_use=5, pages=20, preemptions=0, drafts=0, accepted_drafts=0
+            waiting=3,
+            running=2,
+            pages_in_use=5,
+            pages=20,
+            preemptions=0,
+            drafts=0,
+            accepted_drafts=0,
+            prefix_queries=0,
+            prefix_hits=0,
+            tokens=0,
+            step_tokens={1: 0, 8: 0, math.inf: 0},
+        )
+        self.info = ModelInfo(
+            id=MODEL,
+            created=1,
+            vocab=100,
+            logits=128,
+            context=4096,
+            queue=4,
+            fingerprint="fp_0123456789",
+            block_size=32,
+            blocks=10,
+            backend="cpu",
         )
         self.compiles_after_ready = 0
         self.requests: list[v1.ChatCompletionRequest] = []
         self.request_ids: list[str] = []
+        self.calls: list[RequestContext] = []
         self.changed = asyncio.Condition()
 
     async def models(self, call: RequestContext) -> list[v1.Model]:
@@ -101,9 +126,36 @@ class FakeSession:
     def stream(self, request: v1.ChatCompletionRequest, call: RequestContext) -> AsyncIterator[v1.ChatCompletionChunk]:
         return self._chunks(request, call, streamed=True)
 
+    async def complete_text(self, request: v1.TextCompletionRequest, call: RequestContext) -> v1.TextCompletion:
+        (answer,) = [part async for part in self.stream_text(request, call)]
+        answer.usage.CopyFrom(_usage(1, 1))
+        return answer
+
+    async def stream_text(
+        self, request: v1.TextCompletionRequest, call: RequestContext
+    ) -> AsyncIterator[v1.TextCompletion]:
+        validate_text(request, vocab_size=100, model_ids=[MODEL])
+        choice = v1.TextChoice(text=request.prompt[0].text, finish_reason=v1.FINISH_REASON_STOP)
+        yield v1.TextCompletion(id="cmpl-1", created=1, model=MODEL, choices=[choice], seed_used=-7)
+
+    async def tokenize(self, request: v1.TokenizeRequest, call: RequestContext) -> v1.TokenizeResponse:
+        if request.model:
+            check_model(request, [MODEL])
+        return v1.TokenizeResponse(count=1, max_model_len=100, tokens=[len(request.prompt)])
+
+    async def detokenize(self, request: v1.DetokenizeRequest, call: RequestContext) -> v1.DetokenizeResponse:
+        return v1.DetokenizeResponse(prompt="x" * request.tokens[0])
+
+    async def render(self, request: v1.RenderRequest, call: RequestContext) -> v1.RenderResponse:
+        return v1.RenderResponse(prompts=[v1.TokenIds(ids=[len(request.chat.messages), len(request.text.prompt)])])
+
+    async def capabilities(self, call: RequestContext) -> v1.Capabilities:
+        return v1.Capabilities(model=MODEL)
+
     async def _chunks(
         self, request: v1.ChatCompletionRequest, call: RequestContext, *, streamed: bool
     ) -> AsyncIterator[v1.ChatCompletionChunk]:
+        self.calls.append(call)
         text = self._accept(request, call.request_id, streamed=streamed)
         n = request.n if request.HasField("n") else 1
         await self._run(+1)

@@ -120,6 +120,5 @@ def test_unknown_fields_hint_at_the_flag(http, run):
 
 
 def test_an_unknown_path_of_the_api_names_the_way_out(http):
-    for path in ("/v1/responses", "/v1/completions"):
-        reply = http.post(path, json={})
-        assert reply.status_code == 404 and CHAT in reply.json()["error"]["message"]
+    reply = http.get("/v1/responses/resp_1")
+    assert reply.status_code == 404 and "it has only POST /v1/responses" in reply.json()["error"]["message"]

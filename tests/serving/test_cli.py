@@ -105,6 +105,12 @@ def test_serve_lets_answers_finish_only_for_the_grace_time():
         (["plan", "/nonexistent", "--topology", "v5e:2x4"], "or one of llama-3-8b"),
         (["plan", "llama-3-8b", "--topology", "h200:8", "--compile"], "ahead-of-time compilation supports TPUs only"),
         (["chat", "--connect", "127.0.0.1:1", "hi"], "jaxchat: "),
+        (["batch", "/nonexistent", "/dev/null/out"], "No such file"),
+        (["batch", "/dev/null", "/dev/null/out"], "/dev/null: no requests"),
+        (["bench", "localhost:8000"], "the URL must be as http://host:8000, got 'localhost:8000'"),
+        (["bench", "http://127.0.0.1:1"], "http://127.0.0.1:1: "),
+        (["bench", "http://a", "--rate", "1", "--concurrency", "2"], "rate and concurrency are two kinds of load"),
+        (["replay", "/dev/null"], "/dev/null: the file is empty"),
         (["serve", "--template-date", "tomorrow"], "template_date must be a day as YYYY-MM-DD or None, got 'tomorrow'"),
         (["chat", "--template-date", "2026-3-9", "hi"], "template_date must be a day as YYYY-MM-DD or None"),
         (["chat", "--connect", "a:1", "--template-date", "2026-03-09"], "template_date is a setting of the server"),
@@ -114,6 +120,24 @@ def test_errors_are_one_line(capsys, arguments, message):
     assert main(arguments) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--url", "http://a", "--model", "b"], "--model loads a model, so it cannot stand beside --url"),
+        (["--url", "http://a", "--slots", "4"], "slots is a setting of the server, so it cannot stand beside --url"),
+        (["--url", "http://a", "--prefill-buckets", "64"], "prefill_buckets is a setting of the server"),
+        (["--url", "http://a", "--allow-unknown-fields"], "allow_unknown_fields is a setting of the server"),
+        (["--api-key-file", "key"], "api_key_file is for a server, so it needs --url"),
+        (["--url", "ftp://a"], "the URL must be as http://host:8000, got 'ftp://a'"),
+    ],
+)
+def test_flags_of_a_model_and_of_a_server_do_not_mix(tmp_path, capsys, flags, message):
+    record = tmp_path / "record.json"
+    record.write_text('{"request": {"seed": 1, "messages": []}, "response": {"choices": []}}')
+    assert main(["replay", str(record), *flags]) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_rest_without_its_extra(monkeypatch, capsys):

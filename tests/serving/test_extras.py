@@ -52,7 +52,13 @@ def test_a_missing_package_is_one_line(module: str, arguments: list[str], advice
 
 @pytest.mark.parametrize(
     ("module", "extra"),
-    [("huggingface_hub", "hub"), ("opentelemetry.sdk.trace", "otel"), ("uvicorn", "rest"), ("flax.linen", "server")],
+    [
+        ("huggingface_hub", "hub"),
+        ("opentelemetry.sdk.trace", "otel"),
+        ("uvicorn", "rest"),
+        ("zmq", "kv-events"),
+        ("flax.linen", "server"),
+    ],
 )
 def test_each_package_has_its_extra(module: str, extra: str) -> None:
     line = missing_package(ModuleNotFoundError(name=module))

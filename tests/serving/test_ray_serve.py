@@ -23,6 +23,8 @@ from tests.serving.conftest import PATIENCE
 from tests.serving.fake_session import FakeSession
 
 GOOD = v1.ChatCompletionRequest(model="fake", messages=[v1.ChatMessage(role=v1.ROLE_USER, text="hi you")])
+TEXT = v1.TextCompletionRequest(model="fake", prompt=[v1.TextPrompt(text="hi")])
+BAD_TEXT = v1.TextCompletionRequest(model="nobody", prompt=TEXT.prompt)
 BAD = v1.ChatCompletionRequest(model="nobody", messages=GOOD.messages)
 
 
@@ -73,14 +75,31 @@ async def test_answers_are_those_of_the_session(replica):
     assert [model.id for model in (await replica.ListModels(v1.ListModelsRequest(), context)).models] == ["fake"]
 
 
+async def test_texts_and_token_ids_are_those_of_the_session(replica):
+    context = Context()
+    assert (await replica.CompleteText(TEXT, context)).choices[0].text == "hi"
+    assert [part.choices[0].text async for part in replica.StreamText(TEXT, context)] == ["hi"]
+    assert (await replica.Tokenize(v1.TokenizeRequest(prompt="abc"), context)).tokens == [3]
+    assert (await replica.Detokenize(v1.DetokenizeRequest(tokens=[3]), context)).prompt == "xxx"
+    assert (await replica.Render(v1.RenderRequest(text=TEXT), context)).prompts[0].ids == [0, 1]
+    assert (await replica.GetCapabilities(v1.GetCapabilitiesRequest(), context)).model == "fake"
+    assert context.code is None
+
+
 async def test_a_failed_call_returns_an_empty_message_and_leaves_the_details_in_its_context(replica):
     async def streamed(context):
         return [chunk async for chunk in replica.Stream(BAD, context)]
+
+    async def streamed_text(context):
+        return [part async for part in replica.StreamText(BAD_TEXT, context)]
 
     calls = [
         (v1.ChatCompletion(), lambda context: replica.Complete(BAD, context)),
         (v1.Model(), lambda context: replica.GetModel(v1.GetModelRequest(model="nobody"), context)),
         ([v1.ChatCompletionChunk()], streamed),
+        (v1.TextCompletion(), lambda context: replica.CompleteText(BAD_TEXT, context)),
+        ([v1.TextCompletion()], streamed_text),
+        (v1.TokenizeResponse(), lambda context: replica.Tokenize(v1.TokenizeRequest(model="nobody"), context)),
     ]
     for empty, call in calls:
         context = Context()

@@ -2,7 +2,7 @@
 
 Runs the engine without doors, on a model with random weights. Measures the time from the arrival of the prompts to the
 last first token, on an idle engine, and the longest gap between two tokens of a sequence that runs when the prompts
-arrive. Checkouts take turns. The other one needs no environment: it runs in that of this process.
+arrive. Checkouts take turns. The other checkout runs in the environment of this process.
 """
 
 from __future__ import annotations

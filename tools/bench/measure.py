@@ -23,7 +23,7 @@ CALM = 0.05  # fraction of the processors that others may use without a second t
 
 @dataclass(frozen=True, kw_only=True)
 class PeerSetup:
-    """A peer with the number of slots and the cases that it is measured with."""
+    """A peer, the number of its slots, and the cases in which it is measured."""
 
     peer: Peer
     slots: int
@@ -40,7 +40,7 @@ class Measured:
 
     Attributes:
         figures: the figures of the case.
-        limits: mean of the probes before and after it.
+        limits: mean of the probes before and after the try.
         others: fraction of processor time that other processes used meanwhile.
     """
 
@@ -59,7 +59,7 @@ class Record:
         case: name of the case.
         repetition: number of the repetition.
         figures: the figures of the case.
-        limits: mean of the probes before and after it.
+        limits: mean of the probes before and after the case.
         others: fraction of processor time that other processes used meanwhile.
     """
 

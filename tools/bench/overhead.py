@@ -124,7 +124,9 @@ async def timed(work: Awaitable[None], tokens: int) -> float:
 
 
 async def measure(args: argparse.Namespace, server: ServerProcess) -> dict[str, list[float]]:
-    """Returns the tokens per second of each repetition, by load.
+    """Returns for each load the tokens per second of each repetition.
+
+    Runs each load once more before the repetitions, without measuring it.
 
     Args:
         args: the flags of the command line.

@@ -89,13 +89,16 @@ def python_of(peer: Peer, cache: Path) -> Path:
 
 
 def installed(peer: Peer, cache: Path) -> bool:
-    """Returns whether the peer's environment in the folder `cache` is complete."""
+    """Returns whether the folder `cache` has a complete environment with the peer's current packages.
+
+    Always True for a peer of jaxchat, which needs no such environment.
+    """
     stamp = _stamp(peer, cache)
     return peer.ours or (stamp.exists() and stamp.read_text() == _recipe(peer))
 
 
 def install(peer: Peer, cache: Path) -> None:
-    """Creates the peer's environment in the folder `cache` unless it exists.
+    """Creates the peer's environment in the folder `cache`, unless `installed` returns True.
 
     Raises:
         CalledProcessError: a command fails.

@@ -29,10 +29,13 @@ COMPILES = "compiles_after_ready_total"
 def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[ServerProcess, float]:
     """Starts a server and returns it with the seconds until it was ready.
 
-    Args:
-        directory: directory of the model.
-        cache: folder for compiled programs.
-        args: the flags of the command line.
+        Args:
+            directory: directory of the model.
+            cache: folder for compiled programs.
+            args: the flags of the command line.
+
+    Raises:
+        RuntimeError: the server does not start.
     """
     flags = (
         "--model",
@@ -50,7 +53,7 @@ def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[Serv
 
 
 def first_token(client: Client, model: str, messages: list[dict[str, str]]) -> tuple[float, str]:
-    """Returns the seconds to the first token of an answer, and the text of the answer."""
+    """Returns the seconds to the first text of an answer, 0.0 if it has no text, and the whole text."""
     began, first, text = time.monotonic(), 0.0, ""
     fields = {"model": model, "max_tokens": ANSWER, "temperature": 0, "stream": True}
     for chunk in client.chat.completions.create(messages=messages, **fields):
@@ -61,7 +64,7 @@ def first_token(client: Client, model: str, messages: list[dict[str, str]]) -> t
 
 
 def turns(client: Client, model: str, rng: Random, history: int, vocab: int) -> tuple[float, float]:
-    """Returns the seconds to the first token of the first turn and of the second turn.
+    """Returns the seconds to the first text of the first turn and of the second turn.
 
     Args:
         client: client of the server.

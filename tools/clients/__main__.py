@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def drive(clients: Sequence[ChatClient], cache: Path) -> list[Result]:
     """Starts a server and runs the program of each client against it, one after the other.
 
-    Installs what they need into `cache`. Prints a line for each client, and the output of those that fail.
+    Installs the packages of the clients into `cache`. Prints a line for each client, and the output of programs that
+    fail. Raises RuntimeError if the server does not start.
     """
     results = []
     with ServerProcess(*FLAGS) as server:

@@ -53,6 +53,9 @@ CLIENTS = (
     ChatClient(name="openai 1", program="openai_1.py", packages=("openai==1.30.5", "httpx==0.27.2")),
     ChatClient(name="openai", program="openai_newest.py", packages=(OPENAI,)),
     ChatClient(
+        name="openai, responses", program="openai_responses.py", packages=(OPENAI,), environment="openai_newest"
+    ),
+    ChatClient(
         name="langchain",
         program="langchain_agent.py",
         packages=("langchain-openai==1.7.4", "langchain==1.5.2", "langgraph==1.2.24"),
@@ -61,6 +64,12 @@ CLIENTS = (
         name="llama-index",
         program="llama_index_openai_like.py",
         packages=("llama-index-llms-openai-like==0.8.1",),
+        environment="llama_index",
+    ),
+    ChatClient(
+        name="llama-index, responses",
+        program="llama_index_responses.py",
+        packages=("llama-index-llms-openai==0.8.3",),
         environment="llama_index",
     ),
     ChatClient(
@@ -109,6 +118,7 @@ CLIENTS = (
         packages=("ai@6.0.326", "@ai-sdk/openai@3.0.141", "zod@4.6.7"),
         environment="javascript",
     ),
+    ChatClient(name="codex", program="codex.mjs", packages=("@openai/codex@0.171.0", *BUF)),
     ChatClient(
         name="grpc-js",
         program="grpc_js.mjs",

@@ -6,6 +6,7 @@ import json
 import random
 from typing import Any
 
+from jaxchat.openai_json.text import TEXT_REQUEST
 from tools.fuzzing import junk
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -55,11 +56,31 @@ FIELDS: dict[str, list[Any]] = {
     ],
     "structured_outputs": [{"regex": "[ab]+"}, {"choice": ["a", "b"]}, {"grammar": 'start: "a"'}, {"json": SCHEMA}],
 }
+PROMPTS: list[Any] = ["hi", "\u00e9\x00<|im_end|>", ["a", "b c"], [1, 2, 3], [[5], [6, 7]], "x" * 50]
+TEXT_FIELDS: dict[str, list[Any]] = {
+    **{name: values for name, values in FIELDS.items() if name in TEXT_REQUEST},
+    "echo": [True, False],
+    "logprobs": [0, 3, 20],
+    "best_of": [1],
+    "suffix": ["", "x"],
+    "max_tokens": [0, 1, 3],
+    "add_special_tokens": [True, False],
+}
 MAX_CHOICES = 4
 
 
+def valid_text(rng: random.Random, model: str) -> dict[str, Any]:
+    """Returns a text completion in which each field alone is valid. Fields may contradict each other."""
+    body: dict[str, Any] = {"model": model, "prompt": json.loads(json.dumps(rng.choice(PROMPTS)))}
+    for field in rng.sample(sorted(TEXT_FIELDS), rng.randrange(5)):
+        body[field] = json.loads(json.dumps(rng.choice(TEXT_FIELDS[field])))
+    if rng.random() < 0.5:
+        body |= {"stream": True, "stream_options": rng.choice([None, {}, {"include_usage": True}])}
+    return body
+
+
 def valid(rng: random.Random, model: str) -> dict[str, Any]:
-    """Returns a request in which each field alone is valid. Fields may contradict each other."""
+    """Returns a chat request in which each field alone is valid. Fields may contradict each other."""
     body: dict[str, Any] = {"model": model, "messages": json.loads(json.dumps(rng.choice(MESSAGES)))}
     for field in rng.sample(sorted(FIELDS), rng.randrange(5)):
         body[field] = json.loads(json.dumps(rng.choice(FIELDS[field])))
@@ -70,17 +91,19 @@ def valid(rng: random.Random, model: str) -> dict[str, Any]:
     return body
 
 
-def body(rng: random.Random, model: str) -> tuple[str, bytes]:
+def body(rng: random.Random, model: str, *, text: bool = False) -> tuple[str, bytes]:
     """Returns the kind of a random body ("valid", "mutated", "random" or "damaged") and its bytes.
 
     Args:
         rng: source of the random choices.
         model: id of the model, which every body names at first.
+        text: whether to make a text completion instead of a chat request.
     """
     kind = rng.choices(("valid", "mutated", "random", "damaged"), (2, 5, 2, 1))[0]
     if kind == "random":
-        return kind, encoded(tame({"model": model} | {k: junk.value(rng) for k in rng.sample(sorted(FIELDS), 3)}))
-    request = valid(rng, model)
+        names = rng.sample(sorted(TEXT_FIELDS if text else FIELDS), 3)
+        return kind, encoded(tame({"model": model} | {name: junk.value(rng) for name in names}))
+    request = valid_text(rng, model) if text else valid(rng, model)
     if kind == "mutated":
         for _ in range(rng.randint(1, 3)):
             mutate(rng, request)

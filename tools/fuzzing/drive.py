@@ -6,16 +6,25 @@ import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
 import httpx
 
 from jaxchat import v1
-from tools.fuzzing import bodies, judge, protos
+from tools.fuzzing import bodies, judge, protos, responses
 
 HANG = 60.0  # seconds after which a request counts as hanging
 SERVICE = "/jaxchat.v1.ChatService/"
+DOORS = {
+    "REST": bodies.body,
+    "REST text": partial(bodies.body, text=True),
+    "responses": responses.body,
+    "gRPC": protos.request,
+    "gRPC text": partial(protos.request, text=True),
+}
+PATHS = {"REST": "/chat/completions", "REST text": "/completions", "responses": "/responses"}
 
 
 @dataclass
@@ -26,8 +35,8 @@ class Report:
     violations: list[tuple[int, str, str]] = field(default_factory=list)
 
     def table(self) -> str:
-        lines = [f"{'door':6} {'input':9} {'outcome':20} count"]
-        lines += [f"{door:6} {kind:9} {end:20} {count:5}" for (door, kind, end), count in sorted(self.outcomes.items())]
+        lines = [f"{'door':9} {'input':9} {'outcome':20} count"]
+        lines += [f"{door:9} {kind:9} {end:20} {count:5}" for (door, kind, end), count in sorted(self.outcomes.items())]
         lines += [f"VIOLATION in input {number}: {what}\n  {data[:500]}" for number, what, data in self.violations[:20]]
         return "\n".join(lines)
 
@@ -44,14 +53,12 @@ class Fuzzer:
 
     def __init__(self, rest: str, target: str, model: str, seed: int = 0) -> None:
         self._http = httpx.Client(timeout=HANG, trust_env=False, limits=httpx.Limits(max_connections=64))
-        self._url, self._model, self._seed = f"{rest}/chat/completions", model, seed
+        self._rest_url, self._model, self._seed = rest, model, seed
         self._channel = grpc.insecure_channel(target)
-        self._complete = self._channel.unary_unary(
-            f"{SERVICE}Complete", response_deserializer=v1.ChatCompletion.FromString
-        )
-        self._stream = self._channel.unary_stream(
-            f"{SERVICE}Stream", response_deserializer=v1.ChatCompletionChunk.FromString
-        )
+        self._methods = {
+            False: (v1.ChatCompletionRequest, "Complete", v1.ChatCompletion, "Stream", v1.ChatCompletionChunk),
+            True: (v1.TextCompletionRequest, "CompleteText", v1.TextCompletion, "StreamText", v1.TextCompletion),
+        }
 
     def run(self, numbers: range, workers: int = 16) -> Report:
         report = Report()
@@ -70,21 +77,28 @@ class Fuzzer:
 
     def _send(self, number: int) -> tuple[str, str, str, bytes]:
         rng = random.Random(f"{self._seed}:{number}")
-        over_rest = rng.random() < 0.5
-        kind, data = bodies.body(rng, self._model) if over_rest else protos.request(rng, self._model)
+        door = rng.choice(list(DOORS))
+        kind, data = DOORS[door](rng, self._model)
+        text = door.endswith("text")
         try:
-            outcome = self._rest(data) if over_rest else self._rpc(data, rng.random() < 0.5)
+            rpc = door.startswith("gRPC")
+            outcome = self._rpc(data, text, rng.random() < 0.5) if rpc else self._rest(PATHS[door], data)
         except Exception as error:  # any exception is a violation
             outcome = f"!{type(error).__name__}: {str(error)[:500]}"
-        return "REST" if over_rest else "gRPC", kind, outcome, data
+        return door, kind, outcome, data
 
-    def _rest(self, data: bytes) -> str:
-        return judge.rest(self._http.post(self._url, content=data, headers={"content-type": "application/json"}))
+    def _rest(self, path: str, data: bytes) -> str:
+        headers = {"content-type": "application/json"}
+        return judge.rest(self._http.post(f"{self._rest_url}{path}", content=data, headers=headers))
 
-    def _rpc(self, data: bytes, stream: bool) -> str:
+    def _rpc(self, data: bytes, text: bool, stream: bool) -> str:
+        kind, complete, answer, streamed, part = self._methods[text]
+
         def call(request: bytes) -> list[Any]:
             if stream:
-                return list(self._stream(request, timeout=HANG))
-            return [self._complete(request, timeout=HANG)]
+                method = self._channel.unary_stream(f"{SERVICE}{streamed}", response_deserializer=part.FromString)
+                return list(method(request, timeout=HANG))
+            method = self._channel.unary_unary(f"{SERVICE}{complete}", response_deserializer=answer.FromString)
+            return [method(request, timeout=HANG)]
 
-        return judge.rpc(data, call)
+        return judge.rpc(data, call, kind)

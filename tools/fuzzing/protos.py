@@ -10,26 +10,43 @@ from google.protobuf.message import DecodeError, Message
 
 from jaxchat import v1
 from jaxchat.errors import ChatError
-from jaxchat.openai_json import request_from_json
+from jaxchat.openai_json import request_from_json, text_request_from_json
 from tools.fuzzing import bodies, junk
 
 INTEGERS = [0, 1, -1, 2, 20, 21, 128, 129, 999, 2**31 - 1, -(2**31)]
 _TEXTS = [text for text in junk.TEXTS if text.isprintable() or "\x00" in text] + junk.WORDS
 
 
-def request(rng: random.Random, model: str) -> tuple[str, bytes]:
-    """Returns the kind of a random request ("valid", "mutated", "random", "unknown" or "damaged") and its bytes."""
+Request = v1.ChatCompletionRequest | v1.TextCompletionRequest
+
+
+def request(rng: random.Random, model: str, *, text: bool = False) -> tuple[str, bytes]:
+    """Returns the kind of a random request ("valid", "mutated", "random", "unknown" or "damaged") and its bytes.
+
+    Args:
+        rng: source of the random choices.
+        model: id of the model.
+        text: whether to make a text completion instead of a chat request.
+    """
+    made = v1.TextCompletionRequest if text else v1.ChatCompletionRequest
     kind = rng.choices(("valid", "mutated", "random", "unknown", "damaged"), (2, 4, 2, 1, 1))[0]
-    message = v1.ChatCompletionRequest(model=model)
+    message: Request = made(model=model)
     if kind != "random":
-        message.MergeFrom(_valid(rng, model))
+        message.MergeFrom(_valid_text(rng, model) if text else _valid(rng, model))  # type: ignore[arg-type]
     if kind in ("mutated", "random"):
         fill(rng, message, 0.1 if kind == "mutated" else 0.3)
         message.model = rng.choice([model] * 9 + ["other"])
     data = tame(message).SerializeToString()
     if kind == "unknown":
         data += rng.choice([b"\xba\x3e\x01x", b"\xf8\x3f\x01", b"\xc1\x3e" + bytes(8)])
-    return kind, tamed(junk.damaged(rng, data)) if kind == "damaged" else data
+    return kind, tamed(junk.damaged(rng, data), made) if kind == "damaged" else data
+
+
+def _valid_text(rng: random.Random, model: str) -> v1.TextCompletionRequest:
+    try:
+        return text_request_from_json(bodies.valid_text(rng, model) | {"stream": True}).request
+    except ChatError:
+        return text_request_from_json({"model": model, "prompt": "hi"}).request
 
 
 def _valid(rng: random.Random, model: str) -> v1.ChatCompletionRequest:
@@ -80,21 +97,22 @@ def _scalar(rng: random.Random, field: FieldDescriptor) -> Any:
     return rng.choice(INTEGERS)
 
 
-def tame(message: v1.ChatCompletionRequest) -> v1.ChatCompletionRequest:
+def tame(message: Request) -> Request:
     """Limits tokens and choices in place, so that accepted requests are cheap. Returns `message`."""
     if bodies.MAX_CHOICES < message.n <= 128:
         message.n = bodies.MAX_CHOICES
-    for field in ("max_tokens", "max_completion_tokens"):
+    fields = [name for name in ("max_tokens", "max_completion_tokens") if name in message.DESCRIPTOR.fields_by_name]
+    for field in fields:
         if 3 < getattr(message, field) < 5000:
             setattr(message, field, 2)
-    if not (message.HasField("max_tokens") or message.HasField("max_completion_tokens")):
+    if not any(map(message.HasField, fields)):
         message.max_tokens = 2
     return message
 
 
-def tamed(data: bytes) -> bytes:
-    """Applies `tame` to bytes that can be parsed. Returns other bytes unchanged."""
+def tamed(data: bytes, kind: type[Request]) -> bytes:
+    """Applies `tame` to bytes that can be parsed as a message of `kind`. Returns other bytes unchanged."""
     try:
-        return tame(v1.ChatCompletionRequest.FromString(data)).SerializeToString()
+        return tame(kind.FromString(data)).SerializeToString()
     except DecodeError:
         return data

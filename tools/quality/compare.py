@@ -1,4 +1,7 @@
-"""Predicts with the decoder and measures how far two predictions are apart, which shows what rounding changes."""
+"""Predicts with the decoder and measures how far two predictions are apart, which shows what rounding changes.
+
+Letters: T tokens, V tokens in the vocabulary.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Logits of llama.cpp for pieces of text. Runs in llama.cpp's environment.
 
 `python -m tools.quality.llama FILE.gguf TOKENS.npy LOGITS.npy`
+
+V is the number of tokens in the vocabulary.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def expected(folder: Path, tokens: int) -> list[Answer]:
 
 
 def ours(model: Path, tokens: int) -> list[list[int]]:
-    """Returns the token ids of our answers to PROMPTS, without end tokens. Answers have at most `tokens` tokens."""
+    """Returns the token ids of jaxchat's answers to PROMPTS, of at most `tokens` tokens, without end tokens."""
     with jaxchat.load(str(model), progress=False) as client:
         answers = []
         for prompt in PROMPTS:

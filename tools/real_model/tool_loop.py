@@ -1,4 +1,4 @@
-"""Runs a conversation of three turns with a tool through `openai`, LangChain and our gRPC client, on one server.
+"""Runs a conversation of three turns with a tool through `openai`, LangChain and jaxchat's client, on one server.
 
 The clients send the model's own messages back, so their transcripts must be equal.
 """

@@ -36,7 +36,7 @@ SAMPLES = 4  # values and walks for each schema
 
 
 class Judge:
-    """Compiles schemas for the bundled tokenizer and compares their grammars with `jsonschema`."""
+    """A judge of the grammars to which schemas are compiled for the bundled tokenizer. Asks `jsonschema`."""
 
     def __init__(self) -> None:
         self._tokenizer: ChatTokenizer = load_tokenizer(find("bundled"))

@@ -63,7 +63,7 @@ async def load(client: AsyncClient, requests: list[dict[str, Any]], at_once: int
 async def run(args: argparse.Namespace) -> int:
     """Alternates the free and the mixed load.
 
-    Returns 1 if a free answer differs between them or a program was compiled after ready, otherwise 0.
+    Returns 1 if a free answer differs between the loads or a program was compiled after ready, otherwise 0.
     """
     chance = Random(args.seed)
     async with await load_async(args.model, slots=args.slots) as client:

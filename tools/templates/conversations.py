@@ -1,4 +1,4 @@
-"""Conversations, as the JSON of requests, on which chat templates differ."""
+"""Conversations on which chat templates differ, as the JSON of requests."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ class Cost:
     Attributes:
         kind: name of the message.
         ours: CPU time from the request to the ids, in milliseconds.
-        library: CPU time in which the library alone encodes the prompt, in milliseconds. The longer one of two: with
-            control tokens read as text, and as tokens.
+        library: CPU time in which the library alone encodes the prompt, in milliseconds. The larger of two times: one
+            with control tokens read as text, one with control tokens read as tokens.
         stop: longest time for which this thread held the GIL, in milliseconds.
     """
 

@@ -1,4 +1,4 @@
-"""A tokenizer with a chat template, as we load it and as `transformers` does."""
+"""A tokenizer with a chat template, as jaxchat loads it and as `transformers` does."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ CONTEXT = 1 << 20  # tokens
 
 @dataclass(frozen=True)
 class Subject:
-    """A tokenizer with a chat template, as we load it and as `transformers` does (`theirs`)."""
+    """A tokenizer with a chat template: loaded by jaxchat, and by `transformers` as `theirs`."""
 
     tokenizer: ChatTokenizer
     template: ChatTemplate
     theirs: PreTrainedTokenizerFast
 
     def ours(self, text: str) -> list[int]:
-        """Returns the token ids of our prompt for a request with the one message `text`."""
+        """Returns the token ids of jaxchat's prompt for a request with the one message `text`."""
         request = request_from_kwargs(model="m", messages=_messages(text)).request
         size = self.tokenizer.size
         return prompt_tokens(request, ToolChoice(), self.template, self.tokenizer, CONTEXT, size).tolist()
 
     def expected(self, text: str) -> list[int]:
-        """Returns the token ids of the prompt of `transformers`. There, the message `text` may forge control tokens."""
+        """Returns the token ids of the prompt of `transformers`, in which `text` may forge control tokens."""
         return self.theirs.apply_chat_template(_messages(text), add_generation_prompt=True, return_dict=False)
 
     def rendered(self, text: str) -> str:
@@ -54,7 +54,8 @@ def subjects(directory: Path) -> list[Subject]:
     """Loads a tokenizer with its own chat template, if it has one, and again with the template `PLAIN`.
 
     Raises:
-        ModelError: the tokenizer cannot be read.
+        Exception: `transformers`, which reads the tokenizer first, raises it. ModelError: jaxchat cannot read the
+            tokenizer.
     """
     theirs = PreTrainedTokenizerFast.from_pretrained(directory)
     made = []

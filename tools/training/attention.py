@@ -2,6 +2,8 @@
 
 With plain einsums, attention takes half of a training step. Their gradient has products with a transposed left operand,
 for which XLA:CPU has no fast code. Einsums also compute the scores that the causal mask drops, which are half of all.
+
+Letters: R rows of T tokens, K KV heads with G query heads each, d head dimension.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ def attention(q: Array, k: Array, v: Array, ids: Array) -> Array:
         q: queries, f32 `[R, T, K, G, d]`, for G query heads per KV head.
         k: keys, f32 `[R, T, K, d]`.
         v: values, f32 `[R, T, K, d]`.
-        ids: the conversation of each token, i32 `[R, T]`. Tokens attend only to tokens of the same conversation.
+        ids: number of the conversation to which each token belongs, i32 `[R, T]`. Tokens attend only to tokens with the
+            same number.
     """
     rows, length, heads, group, width = q.shape
     q = (q * width**-0.5).transpose(0, 2, 1, 3, 4)
@@ -37,11 +40,11 @@ def attention(q: Array, k: Array, v: Array, ids: Array) -> Array:
 
 
 def _seen(queries: Array, keys: Array, start: int, group: int) -> Array:
-    """Returns whether a query attends to a key, bool `[R, Q * G, S]`.
+    """Returns whether each of Q queries attends to each of S keys, bool `[R, Q * G, S]`.
 
     Args:
-        queries: the conversation of each query, i32 `[R, Q]`.
-        keys: the conversation of each key, i32 `[R, S]`.
+        queries: number of the conversation to which each query belongs, i32 `[R, Q]`.
+        keys: number of the conversation to which each key belongs, i32 `[R, S]`.
         start: position of the first query.
         group: query heads per KV head, G.
     """

@@ -1,4 +1,7 @@
-"""Batched greedy decoding with a plain KV cache, for evaluation without the engine."""
+"""Batched greedy decoding with a plain KV cache, for evaluation without the engine.
+
+Letters: B prompts of T tokens, K KV heads, d head dimension.
+"""
 
 from __future__ import annotations
 

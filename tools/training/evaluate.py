@@ -48,7 +48,7 @@ def in_process(directory: Path, temperature: float, **engine: Any) -> Answer:
 
     Args:
         directory: the model directory.
-        temperature: temperature of all requests, whose seed is 1.
+        temperature: temperature of all requests. Their seed is 1.
         engine: keyword arguments of `jaxchat.load`.
     """
     import jaxchat

@@ -100,7 +100,7 @@ def mean(checkpoints: Sequence[Path]) -> Any:
 
 
 def export(work: Path, directory: Path, others: Sequence[Path] = ()) -> None:
-    """Writes a model folder with bf16 weights, whose logits are `EXPORTED` times those of the checkpoint.
+    """Writes a model folder with bf16 weights. The model's logits are `EXPORTED` times those of the checkpoint.
 
     Args:
         work: folder with `checkpoint.pkl` and `tokenizer.json`.

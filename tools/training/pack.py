@@ -24,7 +24,7 @@ class Batch:
     Attributes:
         tokens: token ids, i32 `[N]`.
         positions: position of each token in its conversation, i32 `[N]`.
-        segments: the conversation of each token, i32 `[N]`; 0 is padding.
+        segments: number of the conversation to which each token belongs, from 1, i32 `[N]`; 0 is padding.
         where: index of the token before each target, i32 `[M]`.
         labels: the targets, i32 `[M]`.
         weights: 1 for targets and 0 for padding, f32 `[M]`.

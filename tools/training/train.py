@@ -85,7 +85,7 @@ def packed_attention(layout: Layout, segments: Array) -> Attend:
 
     Args:
         layout: number of rows of each length, as pairs (rows, tokens).
-        segments: the conversation of each token, i32 `[N]`; 0 is padding.
+        segments: number of the conversation to which each token belongs, from 1, i32 `[N]`; 0 is padding.
     """
 
     def attend(layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:

@@ -49,10 +49,14 @@ class OutputConstraint:
     """The schema or rule of an answer without calls, and the calls that an answer may have.
 
     Equal constraints have the same grammar.
+
+    Attributes:
+        raw: whether the answer is only text, without the frame that a tool format writes around answers.
     """
 
     answer: SchemaSource | LarkSource | None = None
     calls: Calls | None = None
+    raw: bool = False
 
     @property
     def param(self) -> str:
@@ -76,7 +80,7 @@ class OutputConstraint:
         """
         answer = self._answer(error_of)
         if self.calls is None:
-            framed = tool_format.grammar(AnswerRules(answer=answer), writer)
+            framed = None if self.raw else tool_format.grammar(AnswerRules(answer=answer), writer)
             if framed is None and not isinstance(answer, str):
                 return _of_schema(answer or {})
             return _of_lark(framed or f"start: {answer}")
@@ -91,7 +95,11 @@ class OutputConstraint:
         return _of_lark(self._written(tool_format, rules, writer))
 
     def _answer(self, error_of: ErrorOf | None) -> dict[str, Any] | str | None:
-        """Returns the translated schema of an answer without calls, or a Lark expression, or None for any text."""
+        """Returns the translated schema of an answer without calls, or a Lark expression for it; None for any text.
+
+        Raises:
+            ChatError: 400 if the schema or the expression cannot be enforced.
+        """
         if not isinstance(self.answer, LarkSource):
             return _translated(self.answer, "", error_of) if self.answer else None
         if error_of and (error := _probed(error_of, _of_lark(self.answer.grammar), self.answer.param)):
@@ -106,7 +114,10 @@ class OutputConstraint:
             raise invalid_schema(param, message) from None
 
     def _refused(self, tool_format: ToolFormat, rules: AnswerRules, writer: LarkWriter) -> tuple[str, str] | None:
-        """Returns the field and the error of the first function that the format cannot write even alone, or None."""
+        """Returns the field and the error of the first function that the format cannot write, even if it is alone.
+
+        Returns None if the format can write each function alone.
+        """
         sources = self.calls.arguments if self.calls else ()
         for source, function in zip(sources, rules.functions, strict=True):
             try:
@@ -133,6 +144,23 @@ def output_constraint(request: v1.ChatCompletionRequest, tool_choice: ToolChoice
     if answer and calls and calls.mode == "none":
         return OutputConstraint(answer)
     return OutputConstraint(answer, calls) if answer or calls else None
+
+
+def text_constraint(request: v1.ChatCompletionRequest) -> OutputConstraint | None:
+    """Returns the constraint of a text completion, or None for any text.
+
+    Args:
+        request: the completion as a validated chat request without messages and tools.
+
+    Raises:
+        ChatError: 400 if the response format or the structured outputs are invalid. The error names the field.
+    """
+    if request.HasField("structured_outputs"):
+        return OutputConstraint(structured_source(request.structured_outputs), raw=True)
+    if request.response_format.type == v1.RESPONSE_FORMAT_TYPE_JSON_OBJECT:
+        return OutputConstraint(known_schema(ANY_OBJECT, PARAM), raw=True)
+    schema = response_schema(request)
+    return OutputConstraint(schema, raw=True) if schema else None
 
 
 def combination_error(param: str, error: str) -> ChatError:

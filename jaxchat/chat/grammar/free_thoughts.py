@@ -1,4 +1,7 @@
-"""Grammars of answers that follow thoughts. Thoughts are free, and the grammar binds the tokens after them."""
+"""Grammars of answers that follow thoughts. Thoughts are free, and the grammar binds the tokens after them.
+
+V is the number of logits.
+"""
 
 from __future__ import annotations
 

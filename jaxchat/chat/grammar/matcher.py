@@ -1,4 +1,7 @@
-"""Compiled grammars, and the position of one choice in a grammar."""
+"""Compiled grammars, and the position of one choice in a grammar.
+
+V is the number of logits.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _FORCED_BYTES = 128  # more than the drafts of a step need
 class _Use:
     """The use of a lexer that several choices share: how many tokens passed it, and whether it failed.
 
-    The number of its states grows with use.
+    The number of the lexer's states grows with use.
     """
 
     tokens: int = 0
@@ -126,7 +129,7 @@ class TokenConstraint:
     def forced(self) -> list[int]:
         """Returns tokens that probably come next, because the grammar allows no other text: names of fields, syntax.
 
-        The last token of the forced text is left out: the model may prefer one that includes what follows.
+        The last token of the forced text is left out, because the model may prefer a longer token in its place.
         """
         text = b"" if self._ended else self._matcher.compute_ff_bytes()
         return list(self._tokenizer.tokenize_bytes(text[:_FORCED_BYTES])[:-1]) if text else []
@@ -134,8 +137,8 @@ class TokenConstraint:
     def copy(self) -> TokenConstraint | None:
         """Returns a constraint at the same place, in up to 30 microseconds.
 
-        Returns None if the lexer, which both share, is near its limit of states. Text that is only tried must not use
-        up the states that an answer needs.
+        Returns None if the lexer, which the copy would share, is near its limit of states. Text that is only tried must
+        not use up the states that an answer needs.
         """
         if self._use.exhausted:
             return None

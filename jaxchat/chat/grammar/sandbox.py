@@ -34,7 +34,7 @@ class TooSlow(Exception):
 
 @dataclass
 class TimeBudget:
-    """The time that remains for all grammars of one request, in seconds: of processor time, and by the clock."""
+    """The seconds that remain for all grammars of one request: `cpu` of processor time, `wall` by the clock."""
 
     cpu: float = 3 * CPU_SECONDS
     wall: float = WALL_SECONDS
@@ -64,7 +64,8 @@ class Sandbox:
 
         Raises:
             Busy: probes of other requests took more than 10 s, or this request's took more than `budget.wall`.
-            TooSlow: the probe took more processor time than its limit or `budget.cpu`, or the grammar's masks do.
+            TooSlow: the probe took more processor time than its limit or than `budget.cpu`, or one token mask took more
+                than 0.05 s of it.
             RuntimeError: the process does not start within 30 s.
         """
         if budget.cpu <= 0:
@@ -100,7 +101,7 @@ class Sandbox:
         return str(error)
 
     def close(self) -> None:
-        """Ends the process. Waits for a probe that runs. A later probe starts a new process."""
+        """Waits for a probe that is running, then ends the process. A later probe starts a new process."""
         with self._lock:
             self._stop()
 

@@ -66,7 +66,11 @@ def _one_of(choices: Iterable[str]) -> str:
 
 
 def _regex(pattern: str) -> str:
-    """Returns `pattern` for the grammar library, which always matches whole texts and ignores anchors at both ends."""
+    """Returns `pattern` in the syntax of the grammar library, which matches whole texts even without anchors.
+
+    Raises:
+        ChatError: 400 if the pattern is malformed or not supported.
+    """
     try:
         return rewrite(pattern, in_json=False)
     except ValueError as error:
@@ -76,8 +80,11 @@ def _regex(pattern: str) -> str:
 def _lark(grammar: str, param: str) -> LarkSource:
     """Returns the source of a Lark grammar.
 
-    Control tokens are rejected, because some would end the answer within a rule. So are schemas in the grammar, which
-    the library would not follow exactly, and temperatures of rules, which would have no effect.
+        Rejects control tokens, because some would end the answer within a rule. Rejects schemas in the grammar, because
+        the library would not follow them exactly. Rejects temperatures of rules, because they would have no effect.
+
+    Raises:
+        ChatError: 400 on `param` for such a grammar.
     """
     rules = _LITERAL.sub('""', grammar)
     if token := _TOKEN.search(rules):

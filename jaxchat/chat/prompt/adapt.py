@@ -43,8 +43,8 @@ def adapt(
         instruction: text to add to the system message.
 
     Raises:
-        ChatError: 400 on tools, calls, or text beside calls that the template does not print and that cannot be written
-            as text.
+        ChatError: 400 on tools, on calls, or on text beside calls. The template does not print them, and they cannot be
+            written as text.
     """
     _refuse_calls(messages, traits, write_calls)
     arranged = _arranged(messages, traits)

@@ -28,6 +28,8 @@ def prompt_tokens(
     context: int,
     vocab: int,
     variables: TemplateVariables | None = None,
+    *,
+    begins: bool = True,
 ) -> np.ndarray:
     """Returns the prompt of a validated request as token ids, i32 `[tokens]`.
 
@@ -39,6 +41,7 @@ def prompt_tokens(
         context: maximum length of a prompt, in tokens.
         vocab: number of token ids that the model knows, those below `vocab`.
         variables: the template variables of the request; None for a request that sets none.
+        begins: whether the prompt ends with the beginning of an answer.
 
     Raises:
         ChatError: 400 on the message, tool or variable that the chat template refuses. 400 on `messages` if they are
@@ -46,7 +49,7 @@ def prompt_tokens(
             `messages` or `chat_template_kwargs` if they spell a control token that the template cannot show as text.
     """
     texts = [(text_of(message) or "") + message.reasoning_content for message in request.messages]
-    if count := _excess("".join(texts), tokenizer, context):
+    if count := excess_tokens("".join(texts), tokenizer, context):
         raise context_length_exceeded(context, count, more=True)
     variables = variables or template.variables()
     messages = template_messages(
@@ -60,7 +63,7 @@ def prompt_tokens(
     def render(conversation: list[Any], values: list[Any]) -> str:
         messages, tools, instruction = conversation
         kwargs = dict(zip(variables.kwargs, values, strict=True))
-        return template.render(messages, tools, instruction, replace(variables, kwargs=kwargs))
+        return template.render(messages, tools, instruction, replace(variables, kwargs=kwargs), begins=begins)
 
     values = list(variables.kwargs.values())
     decoy = tokenizer.control_tokens.decoy([conversation, values])
@@ -70,7 +73,7 @@ def prompt_tokens(
         if error.param == "messages" and decoy and not tokenizer.control_tokens.decoy(conversation):
             error = invalid("chat_template_kwargs", _NOT_TEXT)
         raise _as_requested(error, request, tool_choice) from None
-    _check_known(ids, tokenizer, vocab, "messages", "prompt")
+    check_known_tokens(ids, tokenizer, vocab, "messages", "prompt")
     return np.array(ids, np.int32)
 
 
@@ -90,22 +93,23 @@ def prediction_tokens(
             know.
     """
     text = request.prediction.text or "".join(part.text for part in request.prediction.parts.parts)
-    excess = _excess(text, tokenizer, context)
+    excess = excess_tokens(text, tokenizer, context)
     ids = [] if excess else tokenizer.encode_text(text)
     if (count := excess or len(ids)) > context:
         message = f"at most {context} tokens are allowed, got {'more than ' if excess else ''}{count}."
         raise invalid(_PREDICTION, message)
-    _check_known(ids, tokenizer, vocab, _PREDICTION, "prediction")
+    check_known_tokens(ids, tokenizer, vocab, _PREDICTION, "prediction")
     return np.array(ids, np.int32) if ids else None
 
 
-def _check_known(ids: list[int], tokenizer: ChatTokenizer, vocab: int, param: str, holder: str) -> None:
+def check_known_tokens(ids: list[int], tokenizer: ChatTokenizer, vocab: int, param: str, holder: str) -> None:
+    """Raises `ChatError` 400 on `param` if one of `ids` is not below `vocab`. `holder` names the text."""
     if (highest := max(ids, default=0)) >= vocab:
         token = f"{safe_repr(tokenizer.spelling_of(highest))}, id {highest}"
         raise invalid(param, f"the {holder} holds the token {token}, but the model knows {vocab} tokens only.")
 
 
-def _excess(text: str, tokenizer: ChatTokenizer, context: int) -> int:
+def excess_tokens(text: str, tokenizer: ChatTokenizer, context: int) -> int:
     """Returns the number of tokens in the beginning of a text if it is far more than the context, otherwise 0.
 
     Texts that are too long are refused fast, because only their beginning is encoded.

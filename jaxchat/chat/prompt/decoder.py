@@ -13,7 +13,7 @@ class Decoder:
     """A converter from the spellings of one tokenizer's tokens to bytes."""
 
     def __init__(self, spec: dict[str, Any] | None) -> None:
-        """Reads `spec`, the entry `decoder` of a `tokenizer.json`; None if that has none."""
+        """Reads `spec`, the entry `decoder` of a `tokenizer.json`; None if the file has no such entry."""
         steps = list(_steps(spec))
         self._alphabet = _byte_alphabet() if any(step["type"] == "ByteLevel" for step in steps) else None
         self._replacements = [pair for step in steps if (pair := _replacement(step))] or [("\u2581", " ")]

@@ -25,7 +25,7 @@ SAMPLES = (
     "DON'T don't DoN'T we\u2019ll 1234567890 12 345 6,789.00 $%^&*()_+{}|:<>?~`[]\\;',./ https://a.b/c?d=e&f#g   ",
     "aaaaaaaaaaaaaaaaaaaa                                        ....................\n\n\n\n\n\n\n\n\t\t\t\t\t",
 )
-"""Texts that both libraries must encode alike."""
+"""Texts that `fastokens` and `tokenizers` must encode alike."""
 
 
 class Encoder(Protocol):

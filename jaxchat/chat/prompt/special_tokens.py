@@ -92,7 +92,7 @@ def _added_tokens(directory: Path) -> dict[str, tuple[int, AddedToken]]:
 
 
 def _older_added_tokens(directory: Path) -> dict[str, tuple[int, AddedToken]]:
-    """Returns the ids and tokens of `added_tokens.json`, by spelling. Those of `read_special_tokens` are special."""
+    """Returns the ids and tokens of `added_tokens.json`, by spelling. Tokens in `read_special_tokens` are special."""
     listed = read_if_there(directory / "added_tokens.json")
     special = set(read_special_tokens(directory).values()) if listed else set()
     return {

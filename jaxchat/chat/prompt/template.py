@@ -61,7 +61,8 @@ class ChatTemplate:
 
         Raises:
             ModelError: the source is not valid Jinja, or uses an unsupported variant of a tool format.
-            RegistryError: no format has the given name.
+            RegistryError: no format has the given name, or a format that is tried cannot be imported or has no method
+                `splitter`.
             ValueError: the operator may not set a variable, or the template never reads it.
         """
         self.source = source + (with_tools or "")
@@ -126,21 +127,24 @@ class ChatTemplate:
         tools: list[Tool] | None,
         instruction: str = "",
         variables: TemplateVariables | None = None,
+        *,
+        begins: bool = True,
     ) -> str:
-        """Renders the text of a prompt up to the beginning of the assistant's turn.
+        """Renders the text of a prompt.
 
         Args:
             messages: the conversation, as `template_messages` makes it.
             tools: the functions that the model may call, if any.
             instruction: text that is added to the system message.
             variables: the result of `variables` for the request; None for the operator's values and the day of loading.
+            begins: whether the prompt ends with the beginning of an answer.
 
         Raises:
             ChatError: 400 on the message, tool or variable that the template refuses, or on a system message that it
                 leaves out.
         """
         variables = variables or self._defaults
-        render = partial(self._render, instruction=instruction, variables=variables)
+        render = partial(self._render, instruction=instruction, variables=variables, begins=begins)
         try:
             text = render(messages, tools)
         except ChatError:
@@ -167,7 +171,12 @@ class ChatTemplate:
         return refused_variable(error, render_with, variables.kwargs) or refusal(error, render, messages, tools)
 
     def _render(
-        self, messages: list[Message], tools: list[Tool] | None, instruction: str, variables: TemplateVariables
+        self,
+        messages: list[Message],
+        tools: list[Tool] | None,
+        instruction: str,
+        variables: TemplateVariables,
+        begins: bool = True,
     ) -> str:
         """Renders a conversation.
 
@@ -175,7 +184,7 @@ class ChatTemplate:
         first user message.
         """
         adapted, functions = adapt(messages, tools, variables.traits, self._write_calls, instruction)
-        run = partial(self._run, variables=variables, parts=variables.traits.content_parts)
+        run = partial(self._run, variables=variables, parts=variables.traits.content_parts, begins=begins)
         if not adapted or adapted[0]["role"] != "system":
             return run(adapted, functions)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +88,21 @@ class ChatTokenizer:
         """Returns the ids of a text. Spellings of control tokens in it are ordinary text."""
         return self._encode_with_aliases(text, [])
 
+    def encode_raw(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """Returns the ids of a text as the tokenizer's own library gives them. Spellings of control tokens are these.
+
+        Args:
+            text: the text.
+            add_special_tokens: whether to add the tokens that the tokenizer puts around a text.
+        """
+        ids: list[int] = self._full.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0].ids
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Returns the text of token ids, in which control tokens are spelled."""
+        text: str = self._full.decode(ids, skip_special_tokens=False)
+        return text
+
     def count(self, text: str) -> int:
         """Returns the number of tokens of a text, as `encode_text` gives them."""
         return len(self.encode_text(text))
@@ -119,7 +134,7 @@ class ChatTokenizer:
         return ControlTokens(self._full, spellings, text_changes(template.source))
 
     def _model_made(self) -> Iterator[tuple[int, list[int]]]:
-        """Yields each control token that the tokenizer's model itself finds in text: its id and its characters' ids.
+        """Yields the id of each control token that the tokenizer's model itself finds in text, and its characters' ids.
 
         A Unigram model, for example, finds every piece of its vocabulary, including those that are added tokens.
         """

@@ -107,7 +107,8 @@ def choice_options(
     Args:
         request: a validated request.
         tool_choice: the tool choice of the request.
-        named_finish: the finish reason of an answer that had to call a named function. Legacy functions ignore it.
+        named_finish: the finish reason of an answer that had to call a named function. Answers that call legacy
+            functions do not have it.
         tool_format: how the model writes calls.
     """
     return ChoiceOptions(

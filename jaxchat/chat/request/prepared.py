@@ -78,11 +78,11 @@ def prepare(
         named_finish: the finish reason of an answer that had to call a named function.
 
     Raises:
-        ChatError: 400 if the chat template refuses the conversation or cannot show a part of it, or if the conversation
-            is far too long or holds a token that the model does not know. 400 also if a schema, the response format or
-            a template variable is invalid, if `ignore_eos` is set and a grammar constrains the answer, or if the
-            request allows calls and the model's tool format is unknown, if the prediction is too long or holds a
-            token that the model does not know, or if draft tokens are out of bounds.
+        ChatError: 400 if the chat template refuses the conversation or cannot show a part of it. 400 if the
+            conversation is far too long, the prediction is too long, or one of them holds a token that the model does
+            not know. 400 if a schema, the response format or a template variable is invalid. 400 if `ignore_eos` is set
+            and a grammar constrains the answer, or if the request allows calls and the model's tool format is unknown.
+            400 if draft tokens are out of bounds.
     """
     check_callable(tool_choice, template.tool_format)
     variables = template.variables(template_kwargs(request, template, tools=tool_choice.visible))

@@ -23,7 +23,7 @@ _OTHER = "probed_value"  # a text that no template tests for
 
 @dataclass(frozen=True)
 class TemplateEffects:
-    """Compares prompts of a chat template with different values of one variable.
+    """A comparison of prompts that a chat template renders with different values of one variable.
 
     Args:
         template: the model's chat template.

@@ -26,10 +26,10 @@ def template_kwargs(request: v1.ChatCompletionRequest, template: ChatTemplate, *
         tools: whether the template gets tools.
 
     Raises:
-        ChatError: 400 if `chat_template_kwargs` is not a JSON object of at most 64 KiB and 64 levels, has duplicate
-            names, lone surrogates or numbers that are not finite, sets a variable that the template does not read or
-            the server sets, or sets a boolean to another value. 400 if `reasoning_effort` is unspecified, is also in
-            `chat_template_kwargs`, is not read by the template, or is a level without effect.
+        ChatError: 400 if `chat_template_kwargs` is not a JSON object of at most 64 KiB and 64 levels, or has duplicate
+            names, lone surrogates or numbers that are not finite. 400 if it sets a boolean to another value, or a
+            variable that the template does not read or that the server sets. 400 if `reasoning_effort` is unspecified,
+            is also in `chat_template_kwargs`, is not read by the template, or is a level without effect.
     """
     kwargs = _parsed(request.chat_template_kwargs) if request.HasField(FIELD) else {}
     settable = template.settable(tools)

@@ -6,7 +6,9 @@ The requests are protobuf messages. `jaxchat.openai_json` has checked the JSON t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+
+from google.protobuf.message import Message
 
 from jaxchat import v1
 from jaxchat.chat.request.tool_choice import ToolChoice
@@ -33,6 +35,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "min_tokens": (0, math.inf),
 }
 
+_NamesModel = v1.ChatCompletionRequest | v1.TextCompletionRequest | v1.TokenizeRequest | v1.DetokenizeRequest
 Rule = Callable[[v1.ChatCompletionRequest], None]
 
 
@@ -56,18 +59,28 @@ def validate(
     if not streamed and request.HasField("stream_options"):
         raise invalid("stream_options", "only allowed when the answer is streamed.")
     check_known(request)
-    _model(request, model_ids)
+    check_model(request, model_ids)
+    check_messages(request)
+    check_settings(request, vocab_size)
+    return check_tools(request)
+
+
+def check_settings(request: v1.ChatCompletionRequest, vocab_size: int) -> None:
+    """Checks the fields that say how an answer is generated: all but the model, the conversation and the tools.
+
+    Raises:
+        ChatError: 400 for the first invalid field.
+    """
     for rule in RULES:
         rule(request)
-    tool_choice = check_tools(request)
     check_format(request)
     check_structured_outputs(request)
     _logit_bias(request, vocab_size)
     _stop_token_ids(request, vocab_size)
-    return tool_choice
 
 
-def _model(request: v1.ChatCompletionRequest, model_ids: Collection[str]) -> None:
+def check_model(request: _NamesModel, model_ids: Collection[str]) -> None:
+    """Raises `ChatError` 400 if a request names no model, and 404 if it names an unknown one."""
     if not request.model:
         raise missing("model")
     if request.model not in model_ids:
@@ -75,7 +88,12 @@ def _model(request: v1.ChatCompletionRequest, model_ids: Collection[str]) -> Non
 
 
 def _ranges(request: v1.ChatCompletionRequest) -> None:
-    for field, (low, high) in RANGES.items():
+    check_ranges(request, RANGES)
+
+
+def check_ranges(request: Message, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Raises `ChatError` 400 for the first field of `ranges` whose value is below or above its bounds."""
+    for field, (low, high) in ranges.items():
         if not request.HasField(field):
             continue
         value = getattr(request, field)
@@ -141,4 +159,4 @@ def _prediction(request: v1.ChatCompletionRequest) -> None:
         check_parts(prediction.parts, "prediction.content", "a prediction", refusals=False)
 
 
-RULES: tuple[Rule, ...] = (check_messages, _ranges, _logprobs, _max_tokens, _min_tokens, _stop, _prediction)
+RULES: tuple[Rule, ...] = (_ranges, _logprobs, _max_tokens, _min_tokens, _stop, _prediction)

@@ -15,7 +15,7 @@ class ResponseBuilder:
     """A builder of the protobuf messages of one answer. All have the same id, time, model, fingerprint and seed.
 
     Args:
-        record: the record of the request, whose token counts become the usage.
+        record: the record of the request. Its token counts become the usage.
         fingerprint: the `system_fingerprint`.
         prepared: the interpreted request.
     """

@@ -30,16 +30,22 @@ _ENTRY_BYTES = 64  # approximate memory of one token in a log-probability entry
 class ChoiceDelta:
     """The output of a choice since the last delta.
 
-    `entries` has the log-probabilities of the tokens of `text`. `tokens` has the ids of all tokens. Either is empty if
-    the request does not ask for it.
+    `entries` has the log-probabilities of the tokens of `text`, and `offsets` says where each begins in the whole text.
+    `tokens` has the ids of all tokens. Each is empty if the request does not ask for it.
     """
 
     thoughts: str = ""
     text: str = ""
     entries: list[v1.TokenLogprob] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
     calls: list[CallPart] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     finish: v1.FinishReason = v1.FINISH_REASON_UNSPECIFIED
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to show, apart from token ids."""
+        return not (self.thoughts or self.text or self.entries or self.calls or self.finish)
 
     def add_call(self, part: CallPart) -> None:
         """Adds a part of a call. Joins it with the last part if both belong to one call."""
@@ -65,6 +71,8 @@ class ChoiceOptions:
     called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # the finish reason of an answer with calls
     top_logprobs: int | None = None  # None: without log-probabilities
     exact_logprobs: bool = False
+    every_token: bool = False  # whether tokens without text have log-probability entries too
+    continues: bool = False  # whether the text continues another one, so that a leading space belongs to it
     prediction: Prediction | None = None  # compared with the tokens of the choice, for the usage
 
 
@@ -73,8 +81,8 @@ class ChoiceBuilder:
 
     Thoughts leave the pipeline first: only the rest of the answer has stop strings, calls and log-probability entries.
 
-    A token's log-probability entry is released together with the token's first character. It is dropped if a stop
-    string cuts off that character.
+    A token's log-probability entry is released together with the token's first character. The entry is dropped if a
+    stop string cuts off that character.
 
     Args:
         tokenizer: the model's tokenizer.
@@ -101,7 +109,8 @@ class ChoiceBuilder:
         self._markers = calls.markers if calls and self._parser else ()
         self._stop = StopMatcher(options.stops)
         self._delta = ChoiceDelta()
-        self._first_space = tokenizer.strips_first_space  # whether a space that the tokenizer added may come
+        # whether a space that the tokenizer added may come
+        self._first_space = tokenizer.strips_first_space and not options.continues
         self._decoded = 0
         self._content = 0
         self._released = 0
@@ -142,13 +151,13 @@ class ChoiceBuilder:
         """Returns the output since the last call. Keeps token ids back until there is other output."""
         delta, self.buffered_bytes = self._delta, 0
         self._delta = ChoiceDelta()
-        if not (delta.thoughts or delta.text or delta.entries or delta.calls or delta.finish):
+        if delta.empty:
             delta.tokens, self._delta.tokens = self._delta.tokens, delta.tokens
             self.buffered_bytes = _ID_BYTES * len(self._delta.tokens)
         return delta
 
     def _is_content(self, event: TokenEvent) -> bool:
-        """Returns whether a token is content. Processes tokens of thoughts, which are not."""
+        """Returns whether a token is content. Otherwise processes it: it belongs to thoughts or is a marker."""
         if self._splitter is None or event.finish == "stop":
             return True
         part, self._splitter = self._splitter.next(event.token)
@@ -171,7 +180,7 @@ class ChoiceBuilder:
     def _answer(self, event: TokenEvent) -> None:
         """Processes the next token of the answer outside thoughts."""
         piece = b"" if event.finish == "stop" else self._bytes_of(event.token)
-        if self._options.top_logprobs is not None and piece:
+        if self._options.top_logprobs is not None and (piece or self._options.every_token):
             self._waiting.append((self._decoded, self._entry(event, piece)))
         self._show(self._decoder.decode(piece))
 
@@ -204,7 +213,7 @@ class ChoiceBuilder:
             self.buffered_bytes += len(piece.arguments)
 
     def _skip(self, size: int) -> None:
-        """Excludes the `size` characters after the content so far. Drops the entries of tokens that begin in these."""
+        """Excludes the `size` characters after the content so far. Drops the entries of tokens that begin in them."""
         start, end = self._content, self._content + size
         self._waiting = deque(
             (position if position < start else position - size, entry)
@@ -220,8 +229,13 @@ class ChoiceBuilder:
         self._delta.text += text
         self.buffered_bytes += len(text)
         while self._waiting and self._waiting[0][0] < self._released:
-            self._delta.entries.append(self._waiting.popleft()[1])
-            self.buffered_bytes += _ENTRY_BYTES * (1 + (self._options.top_logprobs or 0))
+            self._release_entry()
+
+    def _release_entry(self) -> None:
+        position, entry = self._waiting.popleft()
+        self._delta.entries.append(entry)
+        self._delta.offsets.append(position)
+        self.buffered_bytes += _ENTRY_BYTES * (1 + (self._options.top_logprobs or 0))
 
     def _flush(self) -> None:
         """Releases text that was held back as the possible beginning of a character, a call or a stop string."""
@@ -231,6 +245,8 @@ class ChoiceBuilder:
             self._place(self._parser.flush())
         if not self._stop.matched:
             self._release(self._stop.flush())
+            while self._waiting and self._options.every_token:  # of tokens without text at the end
+                self._release_entry()
 
     def _finish(self, reason: v1.FinishReason) -> None:
         called = self._parser and self._parser.complete and not self._stop.matched
@@ -242,17 +258,25 @@ class ChoiceBuilder:
         top = event.top or _NO_TOP
         known = self._options.exact_logprobs or event.token in top.ids
         entry = v1.TokenLogprob(
-            token=token_text(piece),
-            bytes=piece,
+            token=self._name(event.token, piece),
             token_id=event.token,
             logprob=_finite(event.logprob) if known else NOT_AMONG_TOP,
         )
+        if piece:
+            entry.bytes = piece
         for token, value in zip(top.ids[: self._options.top_logprobs], top.values, strict=False):
             data = self._tokenizer.bytes_of(int(token))
-            other = entry.top_logprobs.add(token=token_text(data), token_id=int(token), logprob=_finite(float(value)))
+            name = self._name(int(token), data)
+            other = entry.top_logprobs.add(token=name, token_id=int(token), logprob=_finite(float(value)))
             if data:
                 other.bytes = data
         return entry
+
+    def _name(self, token: int, data: bytes) -> str:
+        """Returns the text of a token or, where all tokens have entries, the name of one without text."""
+        if data or not self._options.every_token:
+            return token_text(data)
+        return self._tokenizer.spelling_of(token) or ""
 
 
 def token_text(piece: bytes) -> str:

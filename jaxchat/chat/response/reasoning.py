@@ -50,7 +50,7 @@ class ReasoningFormat(Protocol):
 
     @property
     def in_grammar(self) -> bool:
-        """Whether the grammars of the model's tool format allow thoughts. Otherwise they begin after the thoughts."""
+        """Whether the grammars of the model's tool format allow thoughts. If not, the grammars begin after them."""
 
     def recognises(self, template: str) -> bool:
         """Returns whether the source of a chat template uses this format."""
@@ -100,7 +100,8 @@ def find_reasoning_format(name: str, template: str) -> ReasoningFormat | None:
         template: the source of the chat template.
 
     Raises:
-        RegistryError: no format has that name, or the format has no method `splitter`.
+        RegistryError: no format has that name, or a format that is tried cannot be imported or has no method
+            `splitter`. "auto" tries formats until one recognises the template.
     """
     if name == "none":
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from jaxchat import errors, v1
@@ -16,11 +16,12 @@ from jaxchat.types import TokenEvent
 
 log = logging.getLogger(__name__)
 Cancel = Callable[[int | None], None]
-_FAILURES = {
+FAILURES: Mapping[str | None, Callable[[], ChatError]] = {
     "numerical_error": errors.numerical_error,
     "grammar_error": errors.internal,
     "engine_failure": errors.engine_stopped,
 }
+"""The errors of requests by the `finish` of an event."""
 
 
 class OutputStream:
@@ -35,6 +36,7 @@ class OutputStream:
         observers: informed of every token.
         cancel: `cancel(choice)` ends the choice with that index in the engine; `cancel(None)` ends all choices.
         limit: maximum size of unread text and entries, in bytes.
+        choices_per_prompt: number of successive choices that share a prompt; None: all.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class OutputStream:
         observers: Sequence[Observer],
         cancel: Cancel,
         limit: int,
+        choices_per_prompt: int | None = None,
     ) -> None:
         self.builders = builders
         self._record = record
@@ -53,6 +56,8 @@ class OutputStream:
         self._wake = asyncio.Event()
         self._error: ChatError | None = None
         self._touched: set[int] = set()
+        self._per_prompt = choices_per_prompt or len(builders)
+        self._cached: dict[int, int] = {}  # tokens from the prefix cache, by the first choice of each prompt
         self._latest: list[float | None] = [None] * len(builders)
 
     @property
@@ -121,16 +126,19 @@ class OutputStream:
         return [(index, self.builders[index].take()) for index in touched]
 
     def _feed(self, event: TokenEvent) -> None:
-        if event.finish in _FAILURES:
-            self.fail(_FAILURES[event.finish]())
+        if event.finish in FAILURES:
+            self.fail(FAILURES[event.finish]())
             return
         builder = self.builders[event.choice]
         if builder.finished or self._error:
             return
         builder.feed(event)
         self._touched.add(event.choice)
+        if event.choice % self._per_prompt == 0 and event.choice not in self._cached:
+            self._cached[event.choice] = event.cached_tokens
+            self._record.cached_tokens += event.cached_tokens
         if event.choice == 0:
-            self._record.cached_tokens = event.cached_tokens
+            self._record.admitted = event.admitted - self._record.started
         self._observe(event.choice)
         if builder.finished:
             self._record.finish_reasons += (_word(builder.reason),)
@@ -142,8 +150,9 @@ class OutputStream:
     def _observe(self, choice: int) -> None:
         record, now, latest = self._record, time.monotonic(), self._latest[choice]
         record.completion_tokens += 1
+        record.last_token = now - record.started
         if record.first_token is None:
-            record.first_token = now - record.started
+            record.first_token = record.last_token
         self._latest[choice] = now
         for observer in self._observers:
             observer.tokens(record, 1, None if latest is None else now - latest)

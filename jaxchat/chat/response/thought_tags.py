@@ -19,7 +19,7 @@ class TagReasoning:
     Args:
         opening: the spelling of the token before thoughts.
         closing: the spelling of the token after thoughts.
-        labelled: whether a line that names the channel follows the opening. It is not a part of the thoughts.
+        labelled: whether a line that names the channel follows the opening. This line is not a part of the thoughts.
     """
 
     opening: str

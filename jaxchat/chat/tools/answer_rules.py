@@ -20,7 +20,7 @@ def answer_rules(
     """Yields the Lark rules of an answer up to its calls.
 
     The tool format must add two rules: `calls`, the calls with the opening, and `rest`, the calls without it. If `bare`
-    is not empty, it must also add the rule `bare`, for calls that may begin without the opening.
+    is not empty, the tool format must also add the rule `bare`, for calls that may begin without the opening.
 
     Args:
         opening: the text that begins the calls.

@@ -23,7 +23,7 @@ class ToolFormat(Protocol):
 
     @property
     def markers(self) -> tuple[str, ...]:
-        """The control tokens of calls. Some models write them as ordinary text instead."""
+        """The spellings of the tokens around calls. A tokenizer without such a token treats its spelling as text."""
 
     @property
     def id_length(self) -> int:
@@ -173,7 +173,7 @@ def find_tool_format(name: str, template: str) -> ToolFormat:
 
     Raises:
         ModelError: the template uses an unsupported variant of a format.
-        RegistryError: no format has that name.
+        RegistryError: no format has that name, or a format that is tried cannot be imported.
     """
     if name != "auto":
         return TOOL_FORMATS.get(name)

@@ -119,7 +119,7 @@ class RecipientParser(StreamParser):
     def _open(self, found: re.Match[str], pieces: list[Segment]) -> bool:
         """Begins the message whose header `found` matches at the beginning of the pending text.
 
-        Returns True, as a `State`.
+        Always returns True, the result of a `State` that needs no more text.
         """
         pieces.append(Syntax(found.end()))
         self._held = self._held[found.end() :]

@@ -49,7 +49,7 @@ class _Tokens:
 
 @dataclass(frozen=True)
 class HarmonySplitter:
-    """The state of an answer: in a thought, or in front of one with the text of a header so far.
+    """The state of an answer: inside a thought, or outside of thoughts, with the bytes of the header so far.
 
     The text of thoughts is split off. Their headers and ends are left to the parser of `HarmonyFormat`.
     """

@@ -32,7 +32,7 @@ class _Granite(ListToolFormat):
     """The format of Granite 3, which has the opening of Phi-4-mini but no closing."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a template contains the opening of Phi-4-mini, but none of its closings."""
+        """Returns whether a template contains the opening of Phi-4-mini, but none of the closings of Phi-4-mini."""
         return self.opening in template and not PHI4.recognises(template)
 
 

@@ -31,7 +31,7 @@ class PythonicFormat:
 
     Args:
         opening: the text that begins the calls; empty if the list is the complete answer.
-        markers: control tokens of calls. Some models write them as ordinary text instead.
+        markers: spellings of the tokens around calls. A tokenizer without such a token treats its spelling as text.
         after: parts after the list.
         shown: pattern that the source of a chat template of this format contains.
         id_length: number of letters and digits that the template requires in the id of a call; 0 for any.

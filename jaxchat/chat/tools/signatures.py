@@ -18,7 +18,7 @@ class Signatures:
         self._read: dict[str, ArgumentSchema] = {}
 
     def arguments(self, name: str) -> ArgumentSchema:
-        """Returns the arguments of the function `name`. An unknown function, or one without a schema, may have any."""
+        """Returns the arguments of the function `name`. An unknown function, or one without a schema, allows any."""
         if name not in self._read:
             function = self._functions.get(name)
             schema = function.parameters.value if function and function.parameters else {}

@@ -181,7 +181,7 @@ class MarkerFilter(StreamParser):
 
 
 class ParserChain:
-    """A parser that removes syntax from an answer before another parser reads the remaining text."""
+    """Two parsers in a row: the first removes syntax from an answer, the second reads the remaining text."""
 
     def __init__(self, first: AnswerParser, second: AnswerParser | None) -> None:
         """Combines two parsers.

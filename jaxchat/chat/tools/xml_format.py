@@ -59,10 +59,10 @@ class XmlToolFormat:
 
     @property
     def next_texts(self) -> tuple[str, str]:
-        """The beginnings of the next argument and of the end of the call, one of which follows each `value_end`.
+        """The beginning of the next argument, and the beginning of the end of a call.
 
-        White space may precede it. A value ends at the first `value_end` that is followed by one of these texts, so
-        values may contain `value_end`.
+        One of them follows the end of each value, possibly after white space. A value ends at the first `value_end`
+        that one of them follows, so values may contain `value_end`.
         """
         return "".join(self.key), "".join(self.end).split()[0]
 

@@ -79,7 +79,7 @@ class AwqMatrix(QuantisedMatrix):
 
 
 def _outputs(words: np.ndarray) -> np.ndarray:
-    """Returns the codes in words `[m, w]`, u8 `[8 w, m]`, in the order of the outputs."""
+    """Returns the codes in m rows of w words, i32 `[m, w]`, as u8 `[8 w, m]` in the order of the outputs."""
     codes = unpacked(words, _BITS).reshape(len(words), -1, _PER_WORD)[:, :, _PLACES]
     return codes.reshape(len(words), -1).T
 
@@ -99,7 +99,12 @@ class AwqForm:
         return packed_parts(names, ("scales",), "qzeros", always=always)
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> AwqMatrix:
-        """Returns a weight. Raises ModelError if the shapes or dtypes of its parts do not fit the settings."""
+        """Returns a weight.
+
+        Raises:
+            ModelError: a setting is missing or not supported, or the shapes or dtypes of the parts do not fit the
+                settings.
+        """
         return AwqMatrix(Parts(name.removesuffix("weight"), parts), Settings.read(quantization))
 
     def imagined(
@@ -111,7 +116,7 @@ class AwqForm:
         returns None.
 
         Raises:
-            ModelError: a setting is not supported or does not fit the shape.
+            ModelError: a setting is missing or not supported, or does not fit the shape.
         """
         settings = Settings.read(quantization)
         skipped = ("lm_head", "embed_tokens", *quantization_keys(quantization).words("modules_to_not_convert"))

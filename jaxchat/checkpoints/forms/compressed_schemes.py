@@ -18,7 +18,7 @@ _NAIVE, _DENSE = "naive-quantized", "dense"
 _STRATEGIES = {PACKED: ("tensor", "channel", "group"), INTEGERS: ("tensor", "channel", "group")}
 _STRATEGIES[FLOATS] = ("tensor", "channel", "block")
 _REGEX = "re:"
-_CLASSES = ("Linear", "Embedding")
+_EMBEDDINGS = ("embed_tokens", "embed_tokens_per_layer")  # names of modules of the class Embedding
 _ORDERED = ("group", "dynamic", True)  # values of `actorder`; "dynamic" is an older word for "group"
 _NOT_ORDERED = ("weight", "static", False, None)
 _UNSUPPORTED = ("transform_config", "moe_sparsity_config")
@@ -26,7 +26,7 @@ _UNSUPPORTED = ("transform_config", "moe_sparsity_config")
 
 @dataclass(frozen=True)
 class Scheme:
-    """The form in which the weights of a group of modules are stored."""
+    """The form in which the weights of the modules in one of `config_groups` are stored."""
 
     targets: tuple[str, ...]  # names of modules, patterns after "re:", or classes
     form: str  # PACKED, INTEGERS or FLOATS
@@ -37,26 +37,27 @@ class Scheme:
     ordered: bool  # whether a group's inputs are not neighbours, so that `weight_g_idx` is needed
 
     def rank(self, module: str) -> int:
-        """Returns how the scheme covers a module: 0 by its name, 1 by a pattern, 2 by its class, 3 not at all."""
+        """Returns how `targets` cover a module: 0 by its name, 1 by a pattern, 2 by its class, 3 not at all."""
         if module in self.targets:
             return 0
         if any(_matches(target, module) for target in self.targets):
             return 1
-        return 2 if any(target in _CLASSES for target in self.targets) else 3
+        return 2 if _class_of(module) in self.targets else 3
 
 
 def scheme_of(module: str, quantization: Mapping[str, Any]) -> Scheme:
     """Returns the scheme of a module that is stored quantised.
 
-    A group that names the module precedes one with a pattern for it, and that precedes one with its class.
+    A group that names the module precedes a group with a pattern for the name. A group with the module's class comes
+    last.
 
     Args:
         module: name of the module, such as "model.layers.0.mlp.up_proj".
         quantization: the `quantization_config` of `config.json`.
 
     Raises:
-        ModelError: no group has the module as a target, `ignore` lists the module, or a setting is missing, wrong or
-            not supported.
+        ModelError: no group covers the module, `ignore` lists the module, or a setting is missing, wrong or not
+            supported.
     """
     schemes = read_schemes(quantization)
     for entry in quantization_keys(quantization).words("ignore"):
@@ -134,7 +135,11 @@ def _scheme(group: HFConfigReader, keys: HFConfigReader, top: str) -> Scheme:
 
 
 def _form(weights: HFConfigReader, where: HFConfigReader, top: str) -> str:
-    """Returns the form of weights, from the key `format` of `where`, or `top` if it is absent."""
+    """Returns the form of weights, from the key `format` of `where`, or `top` without the key.
+
+    Raises:
+        ModelError: the form is not supported, or its settings contradict it.
+    """
     form, kind, bits = where.word("format", top), weights.word("type", "int"), weights.integer("num_bits", 8)
     if form == _NAIVE:
         form = FLOATS if kind == "float" else INTEGERS
@@ -145,6 +150,11 @@ def _form(weights: HFConfigReader, where: HFConfigReader, top: str) -> str:
     if bits not in ((8,) if form == FLOATS else (4, 8)):
         raise weights.error("num_bits", f"must be {'8' if form == FLOATS else '4 or 8'} in format {form}")
     return form
+
+
+def _class_of(module: str) -> str:
+    """Returns the class of a module with weights, by which a target may name the module."""
+    return "Embedding" if module.rpartition(".")[2] in _EMBEDDINGS else "Linear"
 
 
 def _check_patterns(keys: HFConfigReader, key: str) -> None:

@@ -1,9 +1,15 @@
 """compressed-tensors, the forms of llm-compressor: integers packed into words, plain integers, and 8-bit floats.
 
-A weight `[n, k]` has `weight_scale` `[n, k / g]`, for groups of g inputs, and `weight_zero_point` unless its codes are
-symmetric. Packed integers are codes from 0 in `weight_packed` i32 `[n, k * bits / 32]`, lowest bits first. Zero points
-are then packed too, several outputs in a word, and `weight_shape` is (n, k). `weight_g_idx` has the group of each input
-if the inputs of a group are not neighbours. Plain integers and floats are stored as `weight`.
+For a weight of n outputs and k inputs, in groups of g inputs:
+
+- Packed integers are codes from 0 in `weight_packed`, i32 `[n, ceil(k * bits / 32)]`, lowest bits first. `weight_shape`
+  is (n, k).
+- Plain integers are stored as `weight`, i8 `[n, k]`, and floats as `weight`, E4M3 `[n, k]`.
+- Integers have `weight_scale`, `[n, k / g]`. If a row is one group, one scale may serve all rows.
+- Floats have one `weight_scale`, one for each row, or one for each block of rows and columns.
+- Integers that are not symmetric have `weight_zero_point`: i8 with the axes of the scales, or i32
+  `[ceil(n * bits / 32), k / g]`, where a word holds the zero points of several outputs.
+- `weight_g_idx`, i32 `[k]`, has the group of each input if the inputs of a group are not neighbours.
 
 Scales of activations are not read, because the kernels compute their own.
 """
@@ -70,7 +76,7 @@ class CompressedMatrix(QuantisedMatrix):
         self._g_idx = parts.take("weight_g_idx", "I32", shape=shape[1:]) if "weight_g_idx" in parts else None
 
     def rows(self, start: int, stop: int) -> QuantisedRows:
-        """Reads the rows from `start` to `stop - 1`."""
+        """Reads the rows from `start` to `stop - 1`. Raises ModelError if codes, zero points or groups are damaged."""
         stored = self._codes[start:stop]
         codes = unpacked(stored, self._bits)[:, : self.shape[1]] if self._packed else self._unsigned(stored)
         order = self._order()
@@ -116,7 +122,7 @@ class CompressedMatrix(QuantisedMatrix):
 
 
 def _packed_shape(parts: Parts, bits: int) -> tuple[int, int]:
-    """Returns the shape of a packed weight. Raises ModelError if its words do not hold it."""
+    """Returns the shape of a packed weight. Raises ModelError if the stored words do not hold this shape."""
     rows, words = parts.matrix("weight_packed", "I32")
     outputs, inputs = parts.take("weight_shape", "I32", "I64", shape=(2,))[:].tolist()
     if outputs != rows or inputs < 1 or words != cdiv(inputs * bits, _WORD):
@@ -145,7 +151,12 @@ class CompressedTensorsForm:
         return {f"{stem}weight": self._parts(stem, names, quantization) for stem in sorted(stems)}
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> StoredTensor:
-        """Returns a weight. Raises ModelError if the shapes or dtypes of its parts do not fit the settings."""
+        """Returns a weight.
+
+        Raises:
+            ModelError: a setting is missing or not supported, or the shapes or dtypes of the parts do not fit the
+                settings.
+        """
         stem = name.removesuffix("weight")
         stored, scheme = Parts(stem, parts), scheme_of(stem.removesuffix("."), quantization)
         if scheme.form != FLOATS:
@@ -160,10 +171,10 @@ class CompressedTensorsForm:
         Returns None if no scheme covers the weight, if it is stored as floats, or if `imagined_matrix` returns None.
 
         Raises:
-            ModelError: a setting is not supported or does not fit the shape.
+            ModelError: a setting is missing or not supported, or does not fit the shape.
         """
         module = name.removesuffix(".weight")
-        scheme = None if "embed_tokens" in module else planned_scheme(module, quantization)
+        scheme = planned_scheme(module, quantization)
         if scheme is None or scheme.form == FLOATS:
             return None
         size, zeros = scheme.group_size, not scheme.symmetric

@@ -1,8 +1,8 @@
 """FP8: weights of 8-bit floats (E4M3) with scales, as DeepSeek, Qwen and Mistral publish them.
 
-The floats of a tensor `name` are multiplied by its scales. `name_scale_inv` has one scale for each block of 128 x 128,
-and `name_scale` has one for the tensor or for each output. Scales of activations are not read, because activations are
-not rounded to 8-bit floats.
+The floats of a tensor `name` are multiplied by its scales, `name_scale_inv` or `name_scale`. There is one scale for the
+tensor, for each output, or for each block. A block has the shape `weight_block_size`, by default 128 x 128. Scales of
+activations are not read, because activations are not rounded to 8-bit floats.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Fp8Form:
         _block(quantization)
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the stored parts of each FP8 tensor, by the tensor's name. Each has scales."""
+        """Returns the names of the stored parts of each FP8 tensor, by the tensor's name. FP8 tensors have scales."""
         if quantization.get("quant_method") != METHOD:
             return {}
         found = {}
@@ -45,14 +45,18 @@ class Fp8Form:
         return found
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> ScaledFloats:
-        """Returns a tensor. Raises ModelError if the shapes or dtypes of its parts do not match."""
+        """Returns a tensor.
+
+        Raises:
+            ModelError: `weight_block_size` is malformed, or the shapes or dtypes of the parts do not match.
+        """
         end = next(end for end in _ENDS if f"{name}{end}" in parts)
         base, dot, last = name.rpartition(".")
         return ScaledFloats(Parts(f"{base}{dot}", parts), last, f"{last}{end}", _block(quantization))
 
 
 def _block(quantization: Mapping[str, Any]) -> Block | None:
-    """Returns the shape of a block: that in the settings, 128 x 128 if the key is absent, or None if it is null."""
+    """Returns the shape `weight_block_size` of a block: 128 x 128 if the key is absent, None if its value is null."""
     if quantization.get("weight_block_size", ()) is None:
         return None
     return block_shape(quantization_keys(quantization), "weight_block_size", [_BLOCK, _BLOCK])

@@ -90,7 +90,7 @@ class GptqMatrix(QuantisedMatrix):
         self._ones = np.uint32(_ONES[self._bits] if settings.version == 1 else 0)
 
     def rows(self, start: int, stop: int) -> QuantisedRows:
-        """Reads the rows from `start` to `stop - 1`."""
+        """Reads the rows from `start` to `stop - 1`. Raises ModelError if `g_idx` is damaged."""
         outputs, inputs = self.shape
         codes = unpacked(self._qweight[:, start:stop].T, self._bits)
         order = None if self._g_idx is None else input_order(self._g_idx[:], inputs // self.group, "g_idx")
@@ -120,7 +120,12 @@ class GptqForm:
         return packed_parts(names, ("qzeros", "scales"), "g_idx", always=ordered)
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> GptqMatrix:
-        """Returns a weight. Raises ModelError if the shapes or dtypes of its parts do not fit the settings."""
+        """Returns a weight.
+
+        Raises:
+            ModelError: a setting is missing or not supported, or the shapes or dtypes of the parts do not fit the
+                settings.
+        """
         return GptqMatrix(Parts(name.removesuffix("weight"), parts), Settings.read(quantization))
 
     def imagined(
@@ -132,7 +137,7 @@ class GptqForm:
         `dynamic`, the settings for some of the weights.
 
         Raises:
-            ModelError: a setting is not supported or does not fit the shape.
+            ModelError: a setting is missing or not supported, or does not fit the shape.
         """
         settings, keys = Settings.read(quantization), quantization_keys(quantization)
         if (name == "lm_head.weight" and not keys.flag("lm_head")) or "embed_tokens" in name:

@@ -80,7 +80,7 @@ class Mxfp4:
 
 
 def quantised_rows(codes: np.ndarray, exponents: np.ndarray) -> QuantisedRows:
-    """Returns numbers of MXFP4 as rows `[n, k]`, without loss.
+    """Returns numbers of MXFP4 as rows for n outputs and k inputs, `[n, k]`, without loss.
 
     Args:
         codes: u8 `[n, k]`, twice each number plus 12, see `CODES`.

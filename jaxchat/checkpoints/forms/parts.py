@@ -165,7 +165,7 @@ def unpacked(words: np.ndarray, bits: int) -> np.ndarray:
     """Returns the codes in words, u8 `[.., w * 32 / bits]`. The first code of a word is in its lowest bits.
 
     Args:
-        words: the words, i32 `[.., w]`.
+        words: w words or rows of w words, i32 `[.., w]`.
         bits: bits of a code: 4 or 8.
     """
     octets = np.ascontiguousarray(words.astype("<i4", copy=False)).view(np.uint8)
@@ -248,8 +248,11 @@ def spread(stored: Any, shape: tuple[int, int]) -> np.ndarray:
     """Reads scales or zero points, and broadcasts them so that there is one for each group of each row.
 
     Args:
-        stored: a slice that `row_factors` has returned.
+        stored: the slice of a safetensors file that `row_factors` has returned.
         shape: shape of the result, (n, k / g).
+
+    Returns:
+        A read-only view with the stored dtype.
     """
     array = np.asarray(stored[...] if stored.get_shape() == [] else stored[:])
     return np.broadcast_to(

@@ -160,7 +160,7 @@ def _halves(blocks: np.ndarray, index: int) -> Factors:
 
 
 def _nibbles(packed: np.ndarray, span: int) -> np.ndarray:
-    """Returns the codes in bytes `[..., m]`, u8 `[..., 2 m]`: for each `span` bytes all low halves, then all high."""
+    """Returns the codes in m bytes, u8 `[..., 2 m]`: for every `span` bytes, all low halves before all high halves."""
     spans = packed.reshape(*packed.shape[:-1], -1, 1, span)
     return ((spans >> np.array([0, 4], np.uint8)[:, None]) & np.uint8(15)).reshape(*packed.shape[:-1], -1)
 
@@ -176,10 +176,10 @@ def _flat(groups: np.ndarray) -> np.ndarray:
 
 
 def _six_bits(blocks: np.ndarray) -> tuple[Factors, Factors]:
-    """Returns scales and minimums of the types Q4_K and Q5_K, which pack 8 of each, of 6 bits, into 12 bytes.
+    """Returns the scales and minimums of the types Q4_K and Q5_K. Each block has 8 of each, of 6 bits, in 12 bytes.
 
     Args:
-        blocks: the blocks of each row, u8 `[n, blocks, bytes]`.
+        blocks: the blocks of each row, u8 `[n, b, s]`.
     """
     scales, minimums, rest = np.split(blocks[..., 4:16], 3, axis=-1)
     low, high = np.uint8(15), np.uint8(48)

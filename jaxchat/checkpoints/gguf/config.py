@@ -58,7 +58,7 @@ class ModelKeys:
         return self.file.tensors[tensor].shape
 
     def factors(self, tensor: str) -> list[float]:
-        """Returns the numbers of a tensor with one axis, such as the factors of RoPE's frequencies."""
+        """Returns the numbers of a stored tensor with one axis, such as the factors of RoPE's frequencies."""
         stored = self.file.tensors[tensor]
         data = np.fromfile(stored.path, np.uint8, stored.size, offset=stored.offset)
         return [float(number) for number in floats(stored.type, data[None])[0]]
@@ -127,7 +127,14 @@ def check_all_read(keys: ModelKeys) -> None:
 
 
 def _rope_scaling(keys: ModelKeys, context: int) -> dict[str, Any]:
-    """Returns `rope_scaling`, or {} if the file scales nothing."""
+    """Returns the keys of `config.json` about scaled RoPE, or {} if the file scales nothing.
+
+    They are `rope_scaling` and, if the file has factors for short and long contexts,
+    `original_max_position_embeddings`.
+
+    Raises:
+        ModelError: a key is missing or wrong, or the type of scaling is not supported.
+    """
     kind = keys.metadata.word(keys.name("rope.scaling.type"), "none")
     original = keys.integer("rope.scaling.original_context_length", context)
     if keys.stores("rope_freqs.weight"):

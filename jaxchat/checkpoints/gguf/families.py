@@ -98,8 +98,8 @@ def gemma_3(keys: ModelKeys, base: Config) -> Config:
 def _query_scalar(keys: ModelKeys, exception: int) -> int:
     """Returns `query_pre_attn_scalar`: attention scores are divided by its square root.
 
-    It is the head dimension, except in models with 27 billion weights. The files lack this setting. As other readers
-    do, this function recognises those models by their number of layers, `exception`.
+    The scalar is the head dimension, except in models with 27 billion weights. The files lack this setting. As other
+    readers do, this function recognises those models by their number of layers, `exception`.
     """
     if keys.integer("block_count") == exception:
         return keys.integer("embedding_length") // keys.integer("attention.head_count")

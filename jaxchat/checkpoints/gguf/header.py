@@ -105,7 +105,11 @@ class _Parser:
         return Header(self._path, metadata, tensors, self._data[:end])
 
     def _start(self) -> tuple[int, int]:
-        """Reads magic, version and counts. Returns the number of tensors and the number of keys."""
+        """Reads magic, version and counts. Returns the number of tensors and the number of keys.
+
+        Raises:
+            ModelError: the file is not a GGUF file of a supported version, or is damaged.
+        """
         magic = self._data[: len(GGUF_MAGIC)]
         if magic != GGUF_MAGIC:
             raise self._error(f"not a GGUF file, it begins with {safe_repr(magic)}")
@@ -210,7 +214,7 @@ class _Parser:
         return value
 
     def _take(self, size: int) -> int:
-        """Advances by `size` bytes and returns where they start."""
+        """Advances by `size` bytes and returns where they start. Raises ModelError if the file has fewer."""
         start = self._at
         if size > len(self._data) - start:
             raise self._error(f"ends in {self._place}; it is incomplete")

@@ -46,7 +46,7 @@ def digest(file: GgufFile) -> str:
 
 
 def manifest(file: GgufFile) -> str:
-    """Returns the text of the manifest of a view.
+    """Returns the text of the manifest of a view. Raises ModelError if a file has vanished.
 
     Links are not followed: their targets may lack the numbers of parts in their names.
     """

@@ -80,7 +80,7 @@ class Metadata:
         return value
 
     def numbers(self, key: str, kinds: str = "iu") -> np.ndarray | None:
-        """Returns the array at `key`, `[n]`, or None if the key is absent. Raises ModelError for other values.
+        """Returns the array at `key`, with one axis, or None if the key is absent. Raises ModelError for other values.
 
         Args:
             key: the key.

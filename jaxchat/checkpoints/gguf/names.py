@@ -1,7 +1,9 @@
-"""Finds, for each Hugging Face name, the tensors of a GGUF file that it is read from.
+"""Finds the tensors of a GGUF file from which each Hugging Face tensor is read.
 
 The conversion to GGUF renames tensors and stacks those of experts. It adds 1 to the norms of Gemma, and reorders the
 rows of queries and keys of Llama. An `Origin` says how to undo that.
+
+Letters: E experts, D embedding dimension, F hidden dimension of an expert.
 """
 
 from __future__ import annotations
@@ -123,7 +125,7 @@ def _layer_of(base: str) -> tuple[str, str]:
 def _expanded(target: str, suffix: str, stored: StoredTensor) -> Iterator[tuple[int | None, str]]:
     """Yields the number and the full name of each expert in a stacked tensor.
 
-    Yields None and the name of other tensors.
+    For any other tensor, yields None and the tensor's full name.
     """
     if "{}" not in target:
         yield None, target if target.endswith("sinks") else f"{target}.{suffix}"

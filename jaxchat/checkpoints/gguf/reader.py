@@ -39,7 +39,7 @@ class GgufReader(TensorReader):
         return self._origins[name].shape
 
     def dtype(self, name: str) -> str:
-        """Returns the dtype of a tensor in `files`: that of a plain type, and "F32" for quantised ones."""
+        """Returns the dtype of a tensor in `files`: "F32" if it is quantised, otherwise the stored one."""
         kind = self._first(self._origins[name]).type.name
         return kind if kind in ("F16", "BF16") else "F32"
 
@@ -100,7 +100,7 @@ class GgufReader(TensorReader):
         return self._file.tensors[origin.tensors[0]]
 
     def _rows(self, origin: Origin, start: int, end: int) -> np.ndarray:
-        """Returns the stored bytes of the rows from `start` to `end - 1`, u8 `[n, s]`.
+        """Returns the stored bytes of the rows from `start` to `end - 1`, u8 with an axis of rows and one of bytes.
 
         Returns a vector whole, as one row.
         """
@@ -133,7 +133,7 @@ class GgufReader(TensorReader):
         return rows[np.arange(rows.shape[0]).reshape(len(tensors), -1).T.ravel()]
 
     def _bytes(self, tensor: StoredTensor) -> np.ndarray:
-        """Returns the stored bytes of a tensor, u8 `[rows, s]`, as a view of the file."""
+        """Returns the stored bytes of a tensor, u8 `[rows, bytes]`, as a view of the file."""
         data = np.frombuffer(self._mapped[tensor.path], np.uint8, tensor.size, tensor.offset)
         return data.reshape(-1, tensor.type.bytes_of(tensor.shape[-1]))
 

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from jaxchat.checkpoints.gguf.metadata import Metadata
-from jaxchat.checkpoints.gguf.pre_tokenizers import PRE_TOKENIZERS
-from jaxchat.checkpoints.gguf.vocabulary import MERGES, SCORES, Kind, Vocabulary, read_vocabulary
+from jaxchat.checkpoints.gguf.pre_tokenizers import LLAMA_3, PRE_TOKENIZERS, TEKKEN
+from jaxchat.checkpoints.gguf.vocabulary import MERGES, SCORES, Kind, Vocabulary, named_ids, read_vocabulary
 from jaxchat.errors import ModelError
 
 MODEL, PRE = "tokenizer.ggml.model", "tokenizer.ggml.pre"
 _SPACE_PREFIX = "tokenizer.ggml.add_space_prefix"
+_ADD_BEGINNING, _ADD_END = "tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token"
 _SPACE = "\u2581"  # how SentencePiece writes a space
 _KEEP_SPACE = {"phi3": frozenset({"<unk>", "<s>", "<|endoftext|>"})}
 """Special tokens of architectures whose other special tokens swallow the space after them."""
@@ -36,15 +37,35 @@ def make_tokenizer(path: Path, metadata: Metadata, architecture: str) -> str:
         raise metadata.error(MODEL, f"is not supported; supported: {', '.join(_MAKERS)}")
     vocabulary = read_vocabulary(metadata)
     try:
-        return _MAKERS[kind](metadata, vocabulary, architecture).to_str()
+        tokenizer = _MAKERS[kind](metadata, vocabulary, architecture)
+        _add_ends(tokenizer, metadata, vocabulary)
+        return tokenizer.to_str()
     except ModelError:
         raise
     except Exception as error:  # the tokenizers library raises bare Exception
         raise ModelError(f"{path}: the vocabulary is not usable ({error})") from None
 
 
+def _add_ends(tokenizer: Tokenizer, metadata: Metadata, vocabulary: Vocabulary) -> None:
+    """Makes the tokenizer add the tokens around a text that the file says, or that llama.cpp adds where it does not."""
+    pre = PRE_TOKENIZERS.get(metadata.word(PRE, "default")) if metadata.word(MODEL) == "gpt2" else None
+    begins = metadata.flag(_ADD_BEGINNING, pre is None or pre is LLAMA_3 or pre is TEKKEN)
+    wanted = {"bos_token": begins, "eos_token": metadata.flag(_ADD_END, False)}
+    ids = named_ids(metadata, vocabulary)
+    added = {name: ids[name] for name, adds in wanted.items() if adds and name in ids}
+    if added:
+        parts = [name for name in ("bos_token", "$A", "eos_token") if name in added or name == "$A"]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=" ".join(parts), special_tokens=[*added.items()]
+        )
+
+
 def _byte_level(metadata: Metadata, vocabulary: Vocabulary, architecture: str) -> Tokenizer:
-    """Returns a tokenizer that merges pairs of bytes in the order that the file lists."""
+    """Returns a tokenizer that merges pairs of bytes in the order that the file lists.
+
+    Raises:
+        ModelError: the pre-tokenizer is not supported, or the merges are missing or damaged.
+    """
     name = metadata.word(PRE, "default")
     if name not in PRE_TOKENIZERS:
         raise metadata.error(PRE, f"is not supported; supported: {', '.join(PRE_TOKENIZERS.names())}")
@@ -107,7 +128,7 @@ def _merges(metadata: Metadata, vocabulary: Vocabulary, vocab: dict[str, int]) -
     """Returns every split of a token into two tokens, in the order in which pairs are merged.
 
     SentencePiece merges the pair whose result has the best score. Before all others it finds tokens that the user has
-    defined, such as long runs of spaces, the longest first.
+    defined, such as long runs of spaces, the longest first. Raises ModelError if the file has no scores.
     """
     if vocabulary.scores is None:
         raise metadata.error(SCORES, "must be an array of numbers")

@@ -1,4 +1,4 @@
-"""Shows a GGUF file as a model directory in Hugging Face form, whose weights stay in the file."""
+"""Shows a GGUF file as a model directory in Hugging Face form. The weights stay in the file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def view(path: Path, cache_dir: str | None = AUTO) -> Path:
 
     Raises:
         ModelError: the file is damaged or not supported, or no folder can be written.
-        OSError: `cache_dir` is a path that cannot be created or written.
+        OSError: `cache_dir` is a path that cannot be created or written. ValueError: `cache_dir` is empty.
     """
     file = open_gguf(path)
     directory = scratch_folder(cache_dir) / _FOLDER / digest(file)[:32]

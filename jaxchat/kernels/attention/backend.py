@@ -126,8 +126,8 @@ class ModelAttention:
     """The backends of a model. All have the same name and axes, but the layers' heads may differ.
 
     Attributes:
-        layers: the backend of each layer; None for a layer that uses the keys and values of an earlier layer. That
-            layer's backend then serves both.
+        layers: the backend of each layer; None for a layer that uses the keys and values of an earlier layer. The
+            earlier layer's backend then serves both layers.
     """
 
     layers: tuple[AttentionBackend | None, ...]

@@ -2,6 +2,8 @@
 
 Queries of one sequence and one KV head share each block of keys. Threads divide sequences and heads among themselves.
 For 8 rows of 1,000 keys (H = 14, K = 2, d = 64), this takes 0.3 ms on two cores, and the XLA backend 1.0 ms on one.
+
+Letters in shapes are those of `AttentionBackend`.
 """
 
 from __future__ import annotations

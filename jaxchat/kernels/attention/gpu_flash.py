@@ -5,6 +5,8 @@ The split depends on the sequence's own length alone, so neighbours never change
 
 A cache has keys and values `[K, N, page, d]`, and if they are int8 their scales, f32 `[K, N, page]`. The memory after a
 sequence's end in its last page may hold NaN.
+
+Letters in shapes are those of `AttentionBackend`.
 """
 
 from __future__ import annotations
@@ -135,7 +137,7 @@ def prefill(q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec, *, 
 def _decode_splits(q_ref: Any, table_ref: Any, length_ref: Any, *refs: Any, loop: KVLoop, group: int) -> None:
     """Computes attention over one kernel instance's splits of a row's keys, for the queries of one KV head.
 
-    Writes the three sums of each split.
+    Writes three sums for each split: the maximum of the scores, the total of the weights, and the weighted values.
     """
     cache, sum_refs = refs[:-3], refs[-3:]
     program, programs, length = pl.program_id(2), pl.num_programs(2), length_ref[...]
@@ -155,7 +157,7 @@ def _decode_splits(q_ref: Any, table_ref: Any, length_ref: Any, *refs: Any, loop
 
 
 def _merged(sums: list[Array], lengths: Array, loop: KVLoop, dtype: Any, interpret: bool) -> Array:
-    """Merges the sums of all splits to the result `[R, K, G, d]`.
+    """Merges the sums of all splits to the result `[R, K, G, d]`, with G = H / K.
 
     Args:
         sums: three sums of each split. The maximum and the total have the shape `[R, K, splits, G]`, and the weighted

@@ -1,4 +1,7 @@
-"""Online softmax over blocks of paged keys (FlashAttention, arXiv 2205.14135), inside a Pallas kernel for Triton."""
+"""Online softmax over blocks of paged keys (FlashAttention, arXiv 2205.14135), inside a Pallas kernel for Triton.
+
+Letters in shapes are those of `AttentionBackend`.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ class Tiling:
         stages: number of stages of its load pipeline: one for page ids, one for accumulation, the others for keys and
             values in flight.
         splits: maximum number of splits.
-        min_blocks: number of blocks in a split while there are fewer than `splits`.
+        min_blocks: number of blocks in a split while a row has fewer than `splits` splits.
         queries: number of queries that a kernel instance computes in a prefill step.
     """
 
@@ -116,7 +119,7 @@ class KVLoop:
 
         Args:
             cache: the arrays of one layer. Keys and values are `[K, N, page, d]`.
-            q: the queries, `[.., d]`. Keys and values are multiplied in their dtype.
+            q: the queries, `[.., d]`. Products with keys and values have the dtype of `q`.
             spec: how scores are computed and which keys are visible.
             tiling: the tiling of the kernel.
         """
@@ -125,14 +128,23 @@ class KVLoop:
         return KVLoop(spec, scale, tiling.keys(page, padded_width(width), q.dtype.itemsize), tiling)
 
     def splits(self, first: Array, end: Array) -> Array:
-        """Returns the number of splits for the keys at positions `first` to `end - 1`; i32 scalars or arrays.
+        """Returns the number of splits for the keys at positions `first` to `end - 1`.
 
-        Depends on these positions alone, so that neighbours never change a sequence's bits.
+        Both are i32 of one shape, which is also that of the result. The number depends on them alone, so that
+        neighbours never change a sequence's bits.
         """
         return jnp.clip(pl.cdiv(self._blocks(first, end), self.tiling.min_blocks), 1, self.tiling.splits)
 
     def split_range(self, split: Array, first: Array, end: Array) -> SplitRange:
-        """Returns the blocks of split number `split`, for the keys at positions `first` to `end - 1`; i32."""
+        """Returns the blocks of one split. A split beyond those that `splits` counts has no blocks.
+
+        The arguments are i32 scalars, or arrays with an entry for each of several splits.
+
+        Args:
+            split: number of the split, from 0.
+            first: position of the first key.
+            end: position after the last key.
+        """
         splits = self.splits(first, end)
         count = pl.cdiv(jnp.maximum(self._blocks(first, end) - split, 0), splits)
         return SplitRange(first // self.block + split, splits, jnp.where(split < splits, count, 0))
@@ -146,7 +158,7 @@ class KVLoop:
         Triton prefetches the loads at the start of the loop's body into shared memory.
 
         Args:
-            q: `[T, d]`.
+            q: queries, `[T, d]`.
             pages: keys, values and table.
             queries: positions of the queries, i32, broadcastable to `[T, block]`.
             split_range: the blocks to visit.

@@ -1,4 +1,7 @@
-"""Writes keys and values into pages on a GPU, all in one Pallas kernel. XLA would run a scatter for each array."""
+"""Writes keys and values into pages on a GPU, all in one Pallas kernel. XLA would run a scatter for each array.
+
+Letters in shapes are those of `AttentionBackend`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def write_tokens(cache: Cache, new: Cache, page_ids: Array, offsets: Array, *, i
     Args:
         cache: keys and values, each `[K, N, page, d]`, and if they are int8 their scales, each f32 `[K, N, page]`. The
             result reuses their memory.
-        new: what is written into each of these arrays, `[T, K, d]` and `[T, K]`.
+        new: new entries for each of these arrays: `[T, K, d]` for keys and for values, `[T, K]` for their scales.
         page_ids: i32 `[T]`, the page of each token. A token whose page id is N is not written.
         offsets: i32 `[T]`, offsets in the pages.
         interpret: whether to run without a GPU, slowly.

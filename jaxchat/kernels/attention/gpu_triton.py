@@ -1,4 +1,7 @@
-"""The attention backend for NVIDIA GPUs: the Pallas kernels of `gpu_flash`, run on each device for its heads."""
+"""The attention backend for NVIDIA GPUs: the Pallas kernels of `gpu_flash`, run on each device for its heads.
+
+Letters in shapes are those of `AttentionBackend`.
+"""
 
 from __future__ import annotations
 

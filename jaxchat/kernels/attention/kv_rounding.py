@@ -2,6 +2,8 @@
 
 A token's stored key and value depend on that token alone. Its own query reads what is stored, as all later ones do. So
 it does not matter in which step a token was computed, or whether its page was cached or swapped.
+
+Letters in shapes are those of `AttentionBackend`.
 """
 
 from __future__ import annotations

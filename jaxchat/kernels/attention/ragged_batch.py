@@ -1,4 +1,7 @@
-"""Tokens of several sequences one after another in a flat array, as a prefill step has them."""
+"""Tokens of several sequences one after another in a flat array, as a prefill step has them.
+
+Letters in shapes are those of `AttentionBackend`.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +47,8 @@ class RaggedBatch:
 
         Args:
             table: i32 `[P]`, page ids.
-            start: i32 scalar, position of its first token in the batch.
-            count: number of its tokens in the batch, which begin at the first row.
+            start: i32 scalar, the position in the sequence of its first token that is in the batch.
+            count: number of its tokens that are in the batch. They begin at the first row.
         """
         return RaggedBatch(table[None], jnp.reshape(start, 1), jnp.array([0, count], jnp.int32))
 
@@ -55,7 +58,7 @@ class RaggedBatch:
         return self.bounds[1:] - self.bounds[:-1]
 
     def positions(self, size: int) -> Array:
-        """Returns the position of each of `size` rows in its sequence, i32 `[T]`; meaningless in padding."""
+        """Returns the position of each of `size` rows in its sequence, i32 `[size]`; meaningless in padding."""
         rows = jnp.arange(size, dtype=jnp.int32)
         owner = self._owners(rows)
         return self.starts[owner] + rows - self.bounds[owner]
@@ -84,5 +87,5 @@ class RaggedBatch:
         )
 
     def _owners(self, rows: Array) -> Array:
-        """Returns the sequence of each row, i32 `[T]`; the last one for padding."""
+        """Returns the sequence of each row, i32 `[T]`; the last sequence for padding."""
         return jnp.minimum(jnp.sum(self.bounds[1:] <= rows[:, None], axis=1), len(self.starts) - 1)

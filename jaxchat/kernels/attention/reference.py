@@ -1,4 +1,7 @@
-"""Attention in plain JAX: correct on every platform, and the reference for the kernels that replace it."""
+"""Attention in plain JAX: correct on every platform, and the reference for the kernels that replace it.
+
+Letters in shapes are those of `AttentionBackend`.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 The kernel takes a head dimension of 128 only. Narrower heads are padded with zeros, which change no score and cost KV
 memory.
+
+Letters in shapes are those of `AttentionBackend`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 This is the layout on the device of every stored form that `jaxchat.quantised.QuantisedRows` describes. Products of a
 block are summed as integers, exactly. Blocks are summed in one order, so that a row's bits do not depend on others.
+
+Letters: T rows of activations, k inputs, N outputs, E weights in a stack.
 """
 
 from __future__ import annotations
@@ -235,7 +237,10 @@ def _entry(w: GroupedWeight, index: Array | int) -> GroupedWeight:
 
 
 def _by_panels(x: Array, w: GroupedWeight) -> Array:
-    """Multiplies `x[T, k]` by XLA, to f32 `[T, N]`, as the kernels do except for the order of sums, panel by panel."""
+    """Multiplies `x[T, k]` by the weight with XLA, one panel after the other, to f32 `[T, N]`.
+
+    Rounds as the kernels do, but adds in another order.
+    """
     rounded = _rounded(x)
 
     def multiply(panel: Array) -> Array:
@@ -248,7 +253,7 @@ def _by_panels(x: Array, w: GroupedWeight) -> Array:
 
 
 def _dequantised(x: Array, w: GroupedWeight) -> Array:
-    """Multiplies `x[T, k]` by dequantised weights, to f32 `[T, N]`. XLA unpacks them inside the product if it can."""
+    """Multiplies `x[T, k]` by dequantised weights, to f32 `[T, N]`. XLA may unpack the codes inside the product."""
     weights = _rows(w, jnp.arange(w.codes.shape[0] * PANEL)).astype(w.dtype)
     exact = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
     return jnp.einsum("tk,nk->tn", x.astype(w.dtype), weights, precision=exact, preferred_element_type=jnp.float32)

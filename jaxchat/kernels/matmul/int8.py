@@ -2,6 +2,8 @@
 
 Values are rounded symmetrically to the nearest of -127 .. 127, as in arXiv 2208.07339 without its separate outliers.
 Products are summed as integers, exactly, so that the order of summation cannot matter.
+
+Letters: T rows of activations, k inputs, N outputs, E weights in a stack.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ XLA's own products reduce in an order that depends on the number of rows. For fe
 speed of memory. The C++ kernels replace them if the machine has a compiler; `reference` computes the same in plain JAX.
 
 Weights are packed in panels: 32 outputs side by side, in the order in which the kernels read them.
+
+Letters: T rows of activations, k inputs, N outputs, E weights in a stack.
 """
 
 from __future__ import annotations
@@ -28,10 +30,11 @@ ROWS = 8  # f32 rows that XLA multiplies at once on a CPU
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class PanelWeight:
-    """A weight `[k, outputs...]` stored as `[N / 32, k / e, 32, e]`, where N is the total number of outputs.
+    """A weight `[k, outputs...]` in panels of 32 outputs.
 
-    e is the number of values in 4 bytes. N and k are padded with zeros to multiples of 32 and of e. A stack of E such
-    weights has one more leading axis, for `matmul_entry`.
+    N is the total number of outputs, and e the number of values in 4 bytes. The array is `[N / 32, k / e, 32, e]`. N
+    and k are padded with zeros to multiples of 32 and of e. A stack of E such weights has one more leading axis, for
+    `matmul_entry`.
     """
 
     values: Array  # f32 or bf16
@@ -97,7 +100,7 @@ def pack_stack(w: Array, inputs: int, target: str) -> PanelWeight:
 
 @jax.jit
 def panels(w: Array) -> Array:
-    """Reorders `w[N, k]` to the layout of the kernels: `[N / 32, k / e, 32, e]`, padded with zeros."""
+    """Reorders `w[N, k]` to panels, `[N / 32, k / e, 32, e]` with padding, see `PanelWeight`."""
     outputs, inputs = w.shape
     per_word = WORD // w.dtype.itemsize
     padded = jnp.pad(w, ((0, -outputs % PANEL), (0, -inputs % per_word)))
@@ -108,7 +111,7 @@ def take_rows(values: Array, outputs: Array, inputs: int, target: str) -> Array:
     """Returns rows of a weight `[N, k]` that `panels` packed. Uses C++, because XLA would copy the whole weight.
 
     Args:
-        values: the packed weight, `[N / 32, k / e, 32, e]`.
+        values: the packed weight, `[N / 32, k / e, 32, e]`, see `PanelWeight`.
         outputs: int `[T]`, the indices of the rows.
         inputs: k.
         target: the custom call for the dtype of `values`, from `native_matmuls`.

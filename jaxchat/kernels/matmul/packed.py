@@ -1,4 +1,7 @@
-"""Products with packed weights of every kind: panels for the C++ kernels, int8, groups, weight-only, joined."""
+"""Products with packed weights of every kind: panels for the C++ kernels, int8, groups, weight-only, joined.
+
+Letters: T rows of activations, k inputs, N outputs, E weights in a stack.
+"""
 
 from __future__ import annotations
 

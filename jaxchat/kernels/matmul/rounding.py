@@ -1,4 +1,7 @@
-"""Rounds weights: to groups of 32 inputs with one f16 scale, or to 8 bits with one f32 scale for each output."""
+"""Rounds weights: to groups of 32 inputs with one f16 scale, or to 8 bits with one f32 scale for each output.
+
+Letters: k inputs, N outputs.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def round_rows(w: np.ndarray, bits: int) -> QuantisedRows:
 
 @jax.jit(static_argnums=1)
 def _rounded(w: Array, bits: int) -> tuple[Array, Array]:
-    """Returns the codes, u8 `[n, k]`, and the scales, f16 `[n, k / 32]`, of `w[n, k]`."""
+    """Returns the codes, u8 `[N, k]`, and the scales, f16 `[N, k / 32]`, of `w[N, k]`."""
     groups = w.reshape(len(w), -1, BLOCK)
     half = 1 << (bits - 1)
     scale = (_searched(groups, half) if bits == 4 else jnp.max(jnp.abs(groups), -1) / (half - 1)).astype(jnp.float16)
@@ -46,7 +49,7 @@ def _rounded(w: Array, bits: int) -> tuple[Array, Array]:
 
 
 def _searched(groups: Array, half: int) -> Array:
-    """Returns the best scale of each group of `groups[n, k / 32, 32]`, f32 `[n, k / 32]`.
+    """Returns the best scale of each group of `groups[N, k / 32, 32]`, f32 `[N, k / 32]`.
 
     A scale may be negative. The number of largest magnitude then gets the code `-half`, while the largest code is only
     `half - 1`.

@@ -59,16 +59,20 @@ class WeightLayout:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class WeightOnly:
-    """A weight `[k, outputs...]`, or a stack of them: `scale * (codes - zero) - minimum`.
+    """A weight `[k, outputs...]`, or a stack of them, as codes and factors of groups.
+
+    Dequantised, an entry is `scale * (code - zero) - minimum`. With `e2m1`, the number that a code represents in the
+    format E2M1 replaces `code - zero`.
 
     The fields hold JAX arrays, or NumPy arrays before the weight is placed. For planning and placement they hold shapes
     or partition specs instead. A matrix has codes `[lead..., G, g, N]` and factors `[lead..., G, N]`, a table codes
     `[N, k]` and factors `[N, G]`. A stack has one more leading axis. With an `order`, input j of the codes is input
     `order[j]` of the model.
 
-    Eight codes of 4 bits share a word, the first one in its lowest bits. A matrix then has words `[lead..., W, h, N]`.
-    Code i of word `[w, j]` belongs to input `(8 w + i) h + j`, and a group is one or several blocks of h successive
-    inputs. A table has words `[N, k / 8]`, each of eight successive inputs.
+    Eight codes of 4 bits share a word, the first one in its lowest bits, if the inputs can be divided so. Otherwise
+    each code is a u8. In a matrix, a block is h successive inputs, and a group is one block or several. Words have the
+    shape `[lead..., W, h, N]`, where `W = k / (8 h)`. Code i of word `[w, j]` belongs to input `(8 w + i) h + j`. A
+    table has words `[N, k / 8]`, each of eight successive inputs.
     """
 
     codes: Any  # u8, or u32 for words
@@ -114,9 +118,10 @@ class WeightOnly:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TiedTable:
-    """An embedding that also serves as head and whose rows have several groups: a table, and a matrix for products.
+    """An embedding that also serves as head, kept twice: as a table for look-ups, and as a matrix for products.
 
-    A product with the table would first unpack all its codes into memory.
+    It serves rows that have several groups or codes of 4 bits. A product with a table of such rows would first unpack
+    all codes into memory.
     """
 
     table: WeightOnly
@@ -135,8 +140,9 @@ class TiedTable:
 def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -> Array:
     """Multiplies `x[T, k]` by the weight, to f32 `[T, outputs...]`.
 
-    Rounds x and the dequantised weights to the dtype of w, and sums in f32. If each output has one scale, multiplies by
-    the codes, which are exact in every dtype, and scales the sums.
+    Rounds x and the dequantised weights to the dtype of w, and sums in f32. If each output has one scale, and neither a
+    minimum nor a zero point, multiplies by the codes minus `w.zero`, which are exact in every dtype, and scales the
+    sums.
 
     Args:
         x: activations.
@@ -190,9 +196,10 @@ def _local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
 
 
 def _numbers(w: WeightOnly) -> Array:
-    """Returns the codes minus their zero points, f32.
+    """Returns the codes minus `w.zero`, or the numbers that codes of E2M1 represent, f32.
 
-    The shape is `[lead..., G, g, N]` for a matrix, `[lead..., W, 8, h, N]` for one in words, and `[N, k]` for a table.
+    If the groups have zero points, `w.zeros`, `_scaled` subtracts these. The shape is `[lead..., G, g, N]` for a
+    matrix, `[lead..., W, 8, h, N]` for one in words, and `[N, k]` for a table.
     """
     codes, zero = w.codes, w.zero if w.zeros is None else 0
     if codes.dtype == jnp.uint32:

@@ -1,4 +1,7 @@
-"""Arranges quantised rows as `WeightOnly`: in NumPy arrays, or as shapes alone for planning."""
+"""Arranges quantised rows as `WeightOnly`: in NumPy arrays, or as shapes alone for planning.
+
+Letters: T rows of activations, k inputs, N outputs, E weights in a stack.
+"""
 
 from __future__ import annotations
 
@@ -135,7 +138,7 @@ def _words(codes: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
-    """Returns the E2M1 codes, u8 `[n, k]` below 16, of rows whose codes stand for twice the numbers."""
+    """Returns the E2M1 codes, u8 `[N, k]` below 16, of rows whose codes stand for twice the numbers."""
     numbers = (rows.codes.astype(np.float32) - rows.zero) / 2
     return numbers.astype(jnp.float4_e2m1fn).view(np.uint8)
 
@@ -157,7 +160,7 @@ def _arranged(array: np.ndarray, layout: WeightLayout) -> np.ndarray:
 
 
 def _outer_size(part: Factors, rows: QuantisedRows, layout: WeightLayout) -> int:
-    """Returns the number of outer factors of a row. If devices would divide one, each group gets its own."""
+    """Returns the number of outer factors of a row: one for each group if devices would divide a stored factor."""
     size = part.outer.shape[1]
     cut = layout.split == "inputs" and size > 1 and size % layout.shards > 0
     return rows.shape[1] // rows.group if cut else size

@@ -66,7 +66,7 @@ def read_3_text(keys: HFConfigReader) -> ModelConfig:
     """Reads the text part of `Mistral3ForConditionalGeneration` and ignores its image parts.
 
     Raises:
-        ModelError: the model type of the text part is not supported.
+        ModelError: the model type of the text part is not supported, or a key is missing or wrong.
     """
     text = text_part(keys, tied=True)
     readers = {"mistral": read, "ministral3": read_ministral_3}

@@ -1,8 +1,8 @@
 """Qwen 2 and 2.5: Llama with biases on queries, keys and values. Qwen 3 normalises queries and keys instead.
 
-Of the models with "VL" in their names, which also see images, this module reads the text part. In these models,
-sections of each head are rotated by different coordinates of an image. Every coordinate of a text token equals its
-position, so text has plain RoPE.
+Models with "VL" in their names also see images. This module reads their text part. In these models, sections of each
+head are rotated by different coordinates of an image. Every coordinate of a text token equals its position, so text has
+plain RoPE.
 """
 
 from __future__ import annotations

@@ -213,3 +213,17 @@ def test_a_name_decides_before_a_pattern_and_a_class(tmp_path: Path) -> None:
     save(tmp_path, tensors, case.quantization | dict(format="mixed-precision", config_groups=groups))
     part = TensorSlice(f"{MODULE}.weight", SHAPE, SHAPE[::-1], transposed=True)
     np.testing.assert_array_equal(SafetensorsReader(tmp_path).read(part), weight)
+
+
+def test_a_class_covers_only_its_modules(tmp_path: Path) -> None:
+    embedding = "model.embed_tokens"
+    case = CASES["compressed, W4A16, channels"]
+    tensors, weight = case.write(np.random.default_rng(0), embedding, *SHAPE)
+    linear = dict(format="int-quantized", targets=["Linear"], weights={**WEIGHTS, "num_bits": 8})
+    table = dict(format="pack-quantized", targets=["Embedding"], weights=dict(num_bits=4, strategy="channel"))
+    save(tmp_path, tensors, case.quantization | dict(config_groups=dict(a=linear, b=table)))
+    part = TensorSlice(f"{embedding}.weight", SHAPE, SHAPE)
+    np.testing.assert_array_equal(SafetensorsReader(tmp_path).read(part), weight)
+    save(tmp_path, tensors, case.quantization | dict(config_groups=dict(a=linear)))
+    with pytest.raises(ModelError, match=f"config_groups have no target for {embedding}"):
+        SafetensorsReader(tmp_path)

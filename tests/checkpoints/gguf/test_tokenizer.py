@@ -200,6 +200,25 @@ def test_scores_of_sentence_piece_become_merges(prefix: bool) -> None:
         assert actual.decode(ids, skip_special_tokens=False) == expected.decode(ids, skip_special_tokens=False)
 
 
+def test_texts_get_the_tokens_around_them_that_the_file_says() -> None:
+    _, values = sentence_piece(True)
+    named = {**values, "bos_token_id": 1, "eos_token_id": 2}
+    plain = made(of(values)).encode("the thing", add_special_tokens=False).ids
+    for changes, ids in (
+        ({}, [1, *plain]),
+        ({"add_bos_token": False}, plain),
+        ({"add_eos_token": True}, [1, *plain, 2]),
+        ({"add_bos_token": False, "add_eos_token": True}, [*plain, 2]),
+    ):
+        tokenizer = made(of({**named, **changes}))
+        assert tokenizer.encode("the thing").ids == ids
+        assert tokenizer.encode("the thing", add_special_tokens=False).ids == plain
+    assert made(of(values)).encode("the thing").ids == plain, "the file names no such token"
+    for pre, begins in (("llama-bpe", True), ("tekken", True), ("qwen2", False), ("gpt-4o", False)):
+        tokenizer = made(metadata(trained([pre_tokenizers.ByteLevel()]), pre=pre, bos_token_id=0))
+        assert (tokenizer.encode("a").ids[0] == 0) is begins, pre
+
+
 def test_special_tokens_of_phi_3_swallow_the_space_after_them() -> None:
     _, values = sentence_piece(True)
     tokenizer = made(of(values), "phi3")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
+from importlib.metadata import version
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from jaxchat.chat.context import Record
-from serving.observability.metrics import Metrics
+from serving.config import ServeConfig
+from serving.observability.metrics import Metrics, token_buckets
 from tests.serving.fake_session import FakeSession
 
 
@@ -31,11 +34,70 @@ def samples(families):
     values = {}
     for family in families:
         for sample in family.samples:
+            if sample.name.endswith("_info"):
+                continue
             assert sample.labels.pop("model_name") == "fake"
             prefix, _, name = sample.name.partition(":")
             assert prefix == "jaxchat"
             values[name, *(value for _, value in sorted(sample.labels.items(), reverse=True))] = sample.value
     return values
+
+
+def test_totals_of_the_engine_are_read_at_each_scrape(session, metrics):
+    session.stats.prefix_queries, session.stats.prefix_hits = 100, 64
+    session.stats.tokens, session.stats.step_tokens = 41, {1: 2, 8: 1, math.inf: 1}
+    values = read(metrics)
+    assert (values["prefix_cache_queries_total",], values["prefix_cache_hits_total",]) == (100, 64)
+    assert [values["iteration_tokens_total_bucket", bound] for bound in ("1.0", "8.0", "+Inf")] == [2, 3, 4]
+    assert (values["iteration_tokens_total_count",], values["iteration_tokens_total_sum",]) == (4, 41)
+
+
+def test_sizes_and_versions_are_labels(metrics):
+    labels = {
+        sample.name: sample.labels
+        for family in parse(metrics.page().decode())
+        for sample in family.samples
+        if sample.name.endswith("_info")
+    }
+    assert labels["jaxchat:cache_config_info"] == {"model_name": "fake", "block_size": "32", "num_gpu_blocks": "10"}
+    build = labels["jaxchat:build_info"]
+    assert build["jax"] == version("jax") and build["version"] == version("jaxchat")
+    assert (build["backend"], build["fingerprint"]) == ("cpu", "fp_0123456789")
+
+
+def test_another_prefix_changes_every_name_and_nothing_else(session, metrics):
+    other = Metrics(session, "vllm").page().decode()
+    assert "jaxchat:" not in other and "vllm:num_requests_running" in other
+    lines = [line.replace("vllm:", "jaxchat:") for line in other.splitlines() if "_created" not in line]
+    assert lines == [line for line in metrics.page().decode().splitlines() if "_created" not in line]
+
+
+@pytest.mark.parametrize("prefix", ["", "a:b", "1a", "a-b"])
+def test_a_prefix_that_no_name_may_have_is_refused(prefix):
+    with pytest.raises(ValueError, match="metrics_prefix must be"):
+        ServeConfig(metrics_prefix=prefix)
+
+
+def test_phases_and_sizes_of_a_request(metrics):
+    times = dict(queued=0.25, admitted=0.75, last_token=4.0, first_token=1.75)
+    answer(metrics, gaps=(None, 0.1), outcome="completed", seconds=5.0, **times)
+    found = read(metrics)
+    sums = {name: found[f"request_{name}_time_seconds_sum",] for name in ("queue", "prefill", "decode", "inference")}
+    assert sums == {"queue": 0.5, "prefill": 1.0, "decode": 2.25, "inference": 3.25}
+    assert found["request_prompt_tokens_sum",] == 7 and found["request_generation_tokens_sum",] == 2
+
+
+def test_a_request_without_a_token_has_no_phases(metrics):
+    answer(metrics, outcome="completed", queued=0.1)
+    answer(metrics, gaps=(None,), outcome="cancelled", queued=0.1, admitted=0.2)
+    found = read(metrics)
+    assert found["request_queue_time_seconds_count",] == found["request_inference_time_seconds_count",] == 0
+    assert found["request_generation_tokens_count",] == 1
+
+
+@pytest.mark.parametrize(("most", "bounds"), [(1, (1,)), (7, (1, 2, 5)), (100, (1, 2, 5, 10, 20, 50, 100)), (0, (1,))])
+def test_buckets_of_tokens(most, bounds):
+    assert token_buckets(most) == bounds
 
 
 def answer(metrics, *, gaps=(), **fields):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import grpc
 import pytest
@@ -60,6 +61,47 @@ def test_a_completed_request():
     assert span.resource.attributes["service.name"] == "jaxchat"
 
 
+TRACE, SPAN = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
+PARENT = f"00-{TRACE:032x}-{SPAN:016x}-01"
+
+
+@pytest.mark.parametrize("parent", [PARENT, f" {PARENT} ", PARENT.replace("00-", "cc-", 1) + "-more"])
+def test_a_span_is_a_child_of_the_caller(parent):
+    (span,) = spans(record(traceparent=parent, tracestate="vendor=a:1,other=b"))
+    assert span.parent and (span.parent.trace_id, span.parent.span_id) == (TRACE, SPAN)
+    assert span.parent.is_remote and span.context.trace_id == TRACE != span.context.span_id
+    assert span.context.trace_state.to_header() == "vendor=a:1,other=b"
+
+
+def test_a_trace_that_the_caller_does_not_sample_is_not_sent():
+    assert spans(record(traceparent=f"{PARENT[:-2]}00"), record())[0].parent is None
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [
+        "",
+        "nonsense",
+        PARENT.upper(),
+        PARENT[:-1],
+        f"{PARENT}-more",  # version 00 has four fields
+        PARENT.replace("00-", "ff-", 1),
+        PARENT.replace(f"{TRACE:032x}", "0" * 32),
+        PARENT.replace(f"{SPAN:016x}", "0" * 16),
+        PARENT.replace("-", "_"),
+    ],
+)
+def test_a_malformed_parent_begins_a_new_trace(parent):
+    (span,) = spans(record(traceparent=parent, tracestate="vendor=1"))
+    assert span.parent is None and span.context.trace_id not in (0, TRACE)
+    assert not span.context.trace_state
+
+
+def test_a_malformed_state_does_not_lose_the_parent():
+    (span,) = spans(record(traceparent=PARENT, tracestate="=,;\x7f"))
+    assert span.parent and span.parent.span_id == SPAN and not span.context.trace_state
+
+
 @pytest.mark.parametrize(
     ("outcome", "error", "status", "kind", "code"),
     [
@@ -88,9 +130,9 @@ def test_without_the_extra(monkeypatch, capsys):
     assert "pip install 'jaxchat[otel]'" in capsys.readouterr().err
 
 
-@pytest.fixture
-def collector():
-    """A gRPC server that takes spans: its address, and the requests it got."""
+@contextmanager
+def collecting():
+    """Runs a gRPC server that takes spans. Yields its address, and the requests it got."""
     received = []
 
     class Collector(service.TraceServiceServicer):
@@ -106,11 +148,11 @@ def collector():
     server.stop(0)
 
 
-def test_a_collector(collector):
-    address, received = collector
-    tracing = otlp(f"http://{address}")
-    tracing.finished(record(outcome="completed", status=200))
-    tracing.close()
+def test_a_collector():
+    with collecting() as (address, received):
+        tracing = otlp(f"http://{address}")
+        tracing.finished(record(outcome="completed", status=200))
+        tracing.close()
     (request,) = received
     (span,) = request.resource_spans[0].scope_spans[0].spans
     assert span.name == "chat tiny"

@@ -1,8 +1,8 @@
 """Measures jaxchat and `transformers` on a GPU: `python -m tools.bench.gpu --models llama-3.2-1b llama-3-8b`.
 
 Models have random weights, and each peer runs in a separate process. Reports the tokens per second of prefill, and of
-decoding for several users at once, with their share of the roofline. The roofline is the maker's peak rate for prefill,
-and the time of reading weights and KV for decoding.
+decoding for several users at once, with their share of the roofline. The roofline of prefill is the peak rate that the
+maker of the GPU states. The roofline of decoding follows from the time in which weights and KV can be read.
 """
 
 from __future__ import annotations

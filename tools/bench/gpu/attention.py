@@ -2,6 +2,8 @@
 
 Measures decoding of rows with equally long sequences, and prefill of a chunk at the end of a sequence, in bf16. Times
 are microseconds of one layer. Layers have separate KV caches, so that none stays in the chip's own caches.
+
+Letters in shapes are those of `AttentionBackend`.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def question(rng: Random, a: int, sign: str, b: int) -> str:
 
 
 def operands(rng: Random) -> tuple[int, str, int]:
-    """Returns two random numbers below 100, of which small ones are more likely, and a sign."""
+    """Returns a random number below 100, a sign and another such number. Numbers below 10 are likelier than others."""
     a, b = (rng.randrange(10 if rng.random() < 0.15 else 100) for _ in range(2))
     return a, rng.choice("+-"), b
 

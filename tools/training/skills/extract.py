@@ -172,7 +172,7 @@ def _worker(rng: Random) -> tuple[str, Fields]:
 
 
 def _listing(rng: Random) -> tuple[str, Fields]:
-    """Returns a list of keys and values. The keys are random words, so that the model must read them."""
+    """Returns a text that lists keys and values, and both as data. Keys are random words, so the model must read."""
     names = rng.sample(
         (*words.PRODUCTS, "title", "author", "country", "language", "colour", "size", "status", "id", "team"),
         rng.randint(2, 3),

@@ -44,7 +44,7 @@ def complement(document: Document, schema: Any, pointer: str, depth: int = 0) ->
         depth: number of references and subschemas on the way to `schema`.
 
     Raises:
-        UnsupportedSchema: `schema` has a keyword that cannot be negated, is malformed, or is nested too deep, or the
+        UnsupportedSchema: `schema` is malformed, is nested too deep or has a keyword that cannot be negated, or the
             document takes too many comparisons.
     """
     document.count_step(pointer)
@@ -67,8 +67,8 @@ def negated(document: Document, schema: Schema, keyword: str, pointer: str, dept
         depth: number of references and subschemas on the way to `schema`.
 
     Raises:
-        UnsupportedSchema: the keyword cannot be negated, is malformed, or is nested too deep, or the document takes too
-            many comparisons.
+        UnsupportedSchema: the keyword cannot be negated, its value is malformed or nested too deep, or the document
+            takes too many comparisons.
     """
     part = _Keyword(document, schema[keyword], keyword, pointer, depth + 1)
     if keyword in _OPPOSITES:
@@ -102,7 +102,7 @@ class _Keyword:
         return child_pointer(self.pointer, self.name)
 
     def complement_of(self, part: Any, *steps: str | int) -> list[Schema]:
-        """Returns the complement of a subschema below the keyword."""
+        """Returns the complement of a subschema below the keyword. Raises as `complement` does."""
         return complement(self.document, part, child_pointer(self.location, *steps), self.depth)
 
 
@@ -132,7 +132,7 @@ def _literals(keyword: _Keyword) -> list[Schema]:
 
 
 def _gaps(numbers: list[Any]) -> Iterator[Schema]:
-    """Yields the ranges between sorted numbers, below them and above them."""
+    """Yields schemas of the open ranges below, between and above sorted numbers; none for an empty list."""
     for low, high in zip([None, *numbers], [*numbers, None], strict=True):
         bounds = {"exclusiveMinimum": low, "exclusiveMaximum": high}
         if numbers:
@@ -154,7 +154,7 @@ def _properties(keyword: _Keyword) -> list[Schema]:
 
 
 def _any_of(keyword: _Keyword) -> list[Schema]:
-    """Negates `anyOf`, and `oneOf` too: values that satisfy several of its options are left out."""
+    """Negates `anyOf` or `oneOf`. For `oneOf`, leaves out the values that satisfy several options."""
     parts = keywords.schemas(keyword.value, keyword.pointer, keyword.name)
     all_options = [keyword.complement_of(part, i) for i, part in enumerate(parts)]
     return [{"allOf": [{"anyOf": options} for options in all_options]}] if all(all_options) else []

@@ -12,9 +12,9 @@ from jaxchat.chat.grammar.json_schema.keywords import Schema, UnsupportedSchema,
 
 
 def conditions(document: Document, schema: Schema, pointer: str) -> Iterator[tuple[str, Schema | bool]]:
-    """Yields the schemas that replace the conditions of `schema`, each after its JSON pointer.
+    """Yields the schemas that replace the conditions of `schema`, as pairs of a JSON pointer and a schema.
 
-    A value must satisfy all of them.
+    A value must satisfy all these schemas.
 
     Args:
         document: the whole document.
@@ -22,7 +22,7 @@ def conditions(document: Document, schema: Schema, pointer: str) -> Iterator[tup
         pointer: JSON pointer of `schema`.
 
     Raises:
-        UnsupportedSchema: a condition is malformed, has a keyword that cannot be negated, or is nested too deep, or the
+        UnsupportedSchema: a condition is malformed, is nested too deep or has a keyword that cannot be negated, or the
             document takes too many comparisons.
     """
     if "not" in schema:

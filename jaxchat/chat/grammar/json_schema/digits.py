@@ -46,7 +46,7 @@ def limit_digits(schema: Schema) -> Schema:
 
 
 def definition_name(prefix: str, number: int, *, merged: bool) -> str:
-    """Returns the name of a definition, from which `is_merged` can tell whether it is only a part of intersections.
+    """Returns the name of a definition. `is_merged` can tell from the name which value `merged` had.
 
     Args:
         prefix: the beginning of the name.
@@ -74,7 +74,7 @@ class _Limiter:
 
         Args:
             part: the translated subschema.
-            merged: whether it lies within an intersection. A part that allows any value stays as it is there: a
+            merged: whether the part lies within an intersection. There, a part that allows any value stays as it is. A
                 reference in its place could make the library intersect references without end.
             in_place: whether another part limits the numbers of the same value.
         """
@@ -133,7 +133,7 @@ class _Limiter:
 
 
 def _has_multiple(part: Any, definitions: Schema, seen: set[str]) -> bool:
-    """Returns whether numbers must be multiples. The grammar library cannot combine all multiples with decimals."""
+    """Returns whether `part` requires a `multipleOf`, which the grammar library cannot always combine with decimals."""
     if not isinstance(part, dict):
         return False
     children = [*part.get("allOf", []), *part.get("anyOf", [])]

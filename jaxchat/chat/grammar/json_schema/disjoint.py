@@ -20,7 +20,7 @@ def disjoint(document: Document, a: Any, b: Any, depth: int = 0) -> bool:
     Args:
         document: the whole document.
         a: a schema, before translation.
-        b: another one.
+        b: another schema, before translation.
         depth: number of references and subschemas on the way to the schemas.
 
     Raises:
@@ -126,7 +126,7 @@ class _Known:
     def member(self, name: str) -> list[Any]:
         """Returns schemas that a member with this name must satisfy.
 
-        Ignores `patternProperties`, and `additionalProperties` beside it.
+        Ignores `patternProperties`. Also ignores `additionalProperties` if the schema has `patternProperties`.
         """
         schemas = []
         for part in self._parts:

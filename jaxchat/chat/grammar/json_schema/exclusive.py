@@ -69,7 +69,7 @@ def _apart(document: Document, option: Schema, other: Any, pointer: str) -> Iter
 def _natural(document: Document, schema: Any, pointer: str, names: set[str], depth: int) -> Iterator[Schema]:
     """Yields alternatives that violate `schema`.
 
-    Those that violate `properties` outside `anyOf` and `oneOf` give wrong values only to members in `names`.
+    Alternatives that violate `properties` outside `anyOf` and `oneOf` give wrong values only to members in `names`.
     """
     if not isinstance(schema, dict) or depth > MAX_DEPTH:
         return

@@ -115,9 +115,15 @@ def _avoiding(content: str) -> str:
 
 
 def _avoiding_text(chars: list[str]) -> str:
-    """Returns a pattern for the strings without a text, from the automaton of Knuth, Morris and Pratt.
+    """Returns a pattern for the strings that do not contain a text, made from the automaton of Knuth, Morris and Pratt.
 
-    State i has read the first i characters of the text. States are eliminated from the last one on.
+        State i has read the first i characters of the text. States are eliminated from the last one on.
+
+    Args:
+        chars: the characters of the text, as they stand in a pattern.
+
+    Raises:
+        ValueError: the result is too long.
     """
     size = len(chars)
     steps: dict[tuple[int, int], list[str]] = {}

@@ -16,7 +16,7 @@ _STRING = keywords.STRING | {"type", "const", "enum"}
 def restricted_names(document: Document, schema: Schema, pointer: str, *, merging: bool) -> Schema:
     """Returns an equivalent schema without `propertyNames`.
 
-    Names of a list become properties. A pattern, a format or limits of the length become `patternProperties`.
+    A list of names becomes properties. A pattern, a format or limits of the length become `patternProperties`.
 
     Args:
         document: the whole document.
@@ -83,7 +83,7 @@ def _listed(rest: Schema, listed: Any, names: Schema, location: str) -> Schema:
 
 
 def _pattern(names: Schema, location: str) -> str:
-    """Returns the pattern of allowed names."""
+    """Returns the pattern of allowed names. Raises UnsupportedSchema if other keywords restrict them too."""
     restricting = _asserting(names)
     if restricting == {"pattern"} and isinstance(names["pattern"], str):
         return names["pattern"]

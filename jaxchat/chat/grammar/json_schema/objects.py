@@ -70,7 +70,7 @@ def _required(schema: dict[str, Any], pointer: str) -> list[str]:
 
 
 def _counts(schema: dict[str, Any], pointer: str, required: list[str]) -> dict[str, Any]:
-    """Returns the limits of the number of properties that say more than `required` does."""
+    """Returns `minProperties` and `maxProperties`, without a `minProperties` that `required` implies."""
     result: dict[str, Any] = {
         keyword: keywords.count(schema[keyword], pointer, keyword, keywords.MAX_COUNT)
         for keyword in ("minProperties", "maxProperties")
@@ -86,6 +86,10 @@ def _counted(result: dict[str, Any], counts: dict[str, Any], pointer: str) -> di
 
     Where all members are declared, every sufficient combination of them becomes an option. Undeclared members may
     repeat a name, so only one of them counts as present.
+
+    Raises:
+        UnsupportedSchema: no object has the required number, there are too many combinations, or undeclared members
+            would have to be counted.
     """
     if not counts:
         return result
@@ -171,7 +175,7 @@ def in_any_order(schema: Schema) -> Schema:
     arguments.
 
     The grammar library writes an object in one order only. A model that has learned another order fills in wrong values
-    if it is forced into the given one.
+    if it is forced into the order of the schema.
     """
     members = schema.get("properties", {})
     if not 2 <= len(members) <= MAX_REORDERED or schema.keys() - _KNOWN:

@@ -51,9 +51,9 @@ def _replace_dependencies(schema: Schema, pointer: str) -> None:
 
 
 def _replace_exclusive(schema: Schema, bound: str, exclusive: str) -> None:
-    """Rewrites `exclusive: true` beside `bound` as a number at `exclusive`, and removes `exclusive: false`.
+    """Moves the number of `bound` to the keyword `exclusive` if that is true. Removes `exclusive` if it is false.
 
-    `exclusive: true` without `bound` stays, and `translate_number` refuses it.
+    A true `exclusive` without `bound` stays, and `translate_number` refuses it.
     """
     if schema.get(exclusive) is False:
         del schema[exclusive]

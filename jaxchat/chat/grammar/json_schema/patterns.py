@@ -93,7 +93,11 @@ class _Rewriter:
         return self._of_items([item], negated=False)
 
     def _escaped(self) -> int | str:
-        """Reads an escape. Returns a code point, the letter of a shorthand, or a property such as `\\p{L}`."""
+        """Reads an escape. Returns a code point, the letter of a shorthand, or a property such as `\\p{L}`.
+
+        Raises:
+            ValueError: the escape is not supported.
+        """
         if match := _HEX.match(self._text, self._position):
             self._position = match.end()
             return self._code_point(int(next(group for group in match.groups() if group), 16))
@@ -171,7 +175,8 @@ def _without_nul(items: list[tuple[int, int] | str], inside: str, *, negated: bo
     """Returns the character class `[inside]` or `[^inside]`.
 
     If the class may contain U+0000 and may lack the quote or the backslash, U+0000 is excluded. If it were not, the
-    grammar library would let `\\"` and `\\\\` through a class of all control characters, even if the class lacks them.
+    grammar library would let `\\"` and `\\\\` through a class of all control characters, even if the class lacks the
+    quote and the backslash.
     """
     lacks = any(_contains(items, code) is not (not negated) for code in (ord('"'), ord("\\")))
     if lacks and _contains(items, 0) is not negated:

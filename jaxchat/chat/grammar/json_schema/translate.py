@@ -165,7 +165,7 @@ class Translator:
 
 
 def _add(result: dict[str, Any], part: dict[str, Any]) -> None:
-    """Adds translated keywords to `result`. Both may have `allOf`."""
+    """Adds translated keywords to `result`. Joins `allOf` if `result` and `part` both have it."""
     both = [*result.get("allOf", []), *part.get("allOf", [])]
     result |= part
     if both:

@@ -19,11 +19,12 @@ _FINITE = {"type", "const", "enum", "minimum", "maximum", "$ref", "anyOf"}
 def distinct_arrays(document: Document, schema: Schema, pointer: str) -> list[list[Any]]:
     """Returns the arrays of distinct items that satisfy a schema with `uniqueItems`.
 
-    Up to 4 values come in any order, up to 8 in the order of the schema.
+    If the items have at most 4 values, every order of them is listed. If they have 5 to 8 values, only the order of the
+    schema is.
 
     Raises:
-        UnsupportedSchema: the items have more values, are not described by `items` alone, or have a reference without
-            target.
+        UnsupportedSchema: the items have more than 8 values, are not described by `items` alone, or have a reference
+            without target.
     """
     values = None if "prefixItems" in schema else finite_values(document, schema.get("items", True))
     if values is None or len(values) > MAX_VALUES:

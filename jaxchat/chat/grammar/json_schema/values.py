@@ -50,7 +50,8 @@ def _multiple(value: Any, pointer: str) -> int | float:
 def _bound(value: Any, pointer: str, keyword: str) -> int | float | None:
     """Returns a bound of a number, or None if all numbers that an answer may have satisfy it.
 
-    A bound that double precision cannot represent is tightened.
+    A bound that double precision cannot represent is tightened. Raises UnsupportedSchema for a value that
+    `keywords.number` refuses, and for a bound of more than 17 digits that some number violates.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) <= keywords.MAX_NUMBER:
         return keywords.number(value, pointer, keyword)
@@ -103,7 +104,11 @@ def pattern(value: Any, pointer: str, keyword: str) -> str:
 
 
 def _patterns(value: Any, location: str) -> dict[str, Any]:
-    """Translates a pattern. One that begins with lookaheads becomes several."""
+    """Translates a pattern. One that begins with lookaheads becomes several.
+
+    Raises:
+        UnsupportedSchema: the value is not a string, or not a supported regular expression.
+    """
     try:
         first, *others = without_lookaheads(value) if isinstance(value, str) else [value]
     except ValueError as error:
@@ -118,7 +123,7 @@ def _format(name: Any, pointer: str, result: dict[str, Any], beside: Any) -> Non
     """Adds a format that can be enforced to `result`. Other formats are annotations.
 
     Formats of times are annotations too if a pattern covers the whole text. Generators describe times without a zone or
-    seconds in this way.
+    seconds in this way. Raises UnsupportedSchema if `name` is not a string.
     """
     if not isinstance(name, str):
         raise UnsupportedSchema(child_pointer(pointer, "format"), "expected the name of a format.", "format")

@@ -1,0 +1,242 @@
+"""The requests of a session that are open, and the generations that they run on its engine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Protocol
+
+from jaxchat import errors
+from jaxchat.chat.context import Observer, OpenCalls, Record, outcome_of
+from jaxchat.chat.response.choice import ChoiceBuilder
+from jaxchat.chat.response.stream import FAILURES, OutputStream
+from jaxchat.config import ChatConfig
+from jaxchat.engine.engine import Engine, EngineStopped, QueueFull
+from jaxchat.engine.router import DataParallelEngine
+from jaxchat.errors import ChatError
+from jaxchat.types import GenerateRequest, TokenEvent
+
+
+class Receiver(Protocol):
+    """A receiver of the tokens of a request to the engine."""
+
+    def feed(self, events: Sequence[TokenEvent]) -> None:
+        """Processes the tokens of one step."""
+
+    def fail(self, error: ChatError) -> None:
+        """Ends the request with an error."""
+
+
+class Generations:
+    """The open requests of a session. All methods belong to the asyncio loop that ran `start`.
+
+    Args:
+        engine: the engine, not started.
+        config: limits of requests.
+        queue: maximum number of sequences that wait for a slot, for errors.
+
+    Attributes:
+        observers: informed of every token and of the end of every request.
+        running: receivers by the engine's id of each request that runs.
+        failed: set once the engine has stopped by a failure.
+        draining: whether new requests are rejected.
+    """
+
+    def __init__(self, engine: Engine | DataParallelEngine, config: ChatConfig, queue: int) -> None:
+        self.engine = engine
+        self.observers: list[Observer] = []
+        self.running: dict[int, Receiver] = {}
+        self.failed = asyncio.Event()
+        self.draining = False
+        self._config = config
+        self._queue = queue
+        self._open = OpenCalls()
+
+    def start(self) -> None:
+        """Starts the engine. Its events are delivered to the running asyncio loop."""
+        loop = asyncio.get_running_loop()
+
+        def schedule(*call: Any) -> None:
+            with suppress(RuntimeError):  # the loop may be closed, and then all readers are gone
+                loop.call_soon_threadsafe(*call)
+
+        self.engine.start(partial(schedule, self._route), partial(schedule, self._ended))
+
+    async def drain(self, grace: float) -> None:
+        """Rejects new requests, and waits at most `grace` seconds for the open ones to end."""
+        self.draining = True
+        await self._open.wait(grace)
+
+    def fail(self) -> None:
+        """Ends all requests with an error. Works even if the engine's thread hangs after the loss of a device."""
+        self.failed.set()
+        for receiver in self.running.values():
+            receiver.fail(errors.engine_stopped())
+
+    def check_accepting(self) -> None:
+        """Raises `ChatError` 503 if new requests are rejected."""
+        if self.draining:
+            raise errors.draining()
+        if not self.engine.alive or self.failed.is_set():
+            raise errors.engine_stopped()
+
+    @contextmanager
+    def observed(self, record: Record) -> Iterator[None]:
+        """Updates `record`, the observers and the count of open requests, however the request ends."""
+        self._open.enter()
+        try:
+            yield
+            record.outcome, record.status = "completed", 200
+        except ChatError as error:
+            record.outcome, record.error, record.status = outcome_of(error), error.code or error.type, error.http_status
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            record.outcome, record.status = "cancelled", 499
+            raise
+        except BaseException:
+            record.outcome, record.error, record.status = "failed", "internal_error", 500
+            raise
+        finally:
+            record.seconds = time.monotonic() - record.started
+            self._open.leave()
+            for observer in self.observers:
+                observer.finished(record)
+
+    @contextmanager
+    def run(
+        self, requests: Sequence[GenerateRequest], builders: Sequence[ChoiceBuilder], record: Record
+    ) -> Iterator[OutputStream]:
+        """Submits requests to the engine, and cancels them if their reader leaves before the end.
+
+        Args:
+            requests: one for each prompt, all with the same number of choices.
+            builders: one for each choice of the first request, then of the second, and so on.
+            record: the record of the whole request.
+
+        Raises:
+            ChatError: the queue is full, or the engine has stopped.
+        """
+        numbers: list[int] = []
+        choices = requests[0].choices
+
+        def cancel(choice: int | None) -> None:
+            if choice is not None:
+                self.engine.cancel(numbers[choice // choices], choice % choices)
+            else:
+                self._cancel(numbers)
+
+        record.queued = time.monotonic() - record.started
+        limit = self._config.max_buffered_bytes
+        stream = OutputStream(builders, record, self.observers, cancel, limit, choices_per_prompt=choices)
+        try:
+            for place, request in enumerate(requests):
+                self._submit(request, _Shifted(stream, place * choices) if place else stream, numbers)
+            with stream.time_limit(self._config.request_timeout):
+                yield stream
+        finally:
+            self._forget(numbers)
+            if not stream.finished:
+                self._cancel(numbers)
+
+    async def collect(self, requests: Sequence[GenerateRequest], record: Record) -> list[list[TokenEvent]]:
+        """Runs requests with one choice each, and returns the tokens of each. They are not counted as an answer.
+
+        Raises:
+            ChatError: the queue is full, the engine stops or fails, or the request runs out of time.
+        """
+        collector, numbers = _Collector(len(requests)), list[int]()
+        timeout = self._config.request_timeout
+        try:
+            for place, request in enumerate(requests):
+                self._submit(request, _Part(collector, place), numbers)
+            async with asyncio.timeout(None if timeout is None else timeout - (time.monotonic() - record.started)):
+                return await collector.done
+        except TimeoutError:
+            raise errors.timeout() from None
+        finally:
+            self._forget(numbers)
+            if collector.open:
+                self._cancel(numbers)
+
+    def _submit(self, request: GenerateRequest, receiver: Receiver, numbers: list[int]) -> None:
+        """Submits a request and appends its id to `numbers`."""
+        try:
+            number = self.engine.submit(request)
+        except QueueFull:
+            raise errors.queue_full(self.engine.stats.waiting, self._queue) from None
+        except EngineStopped:
+            raise errors.engine_stopped() from None
+        numbers.append(number)
+        self.running[number] = receiver
+
+    def _cancel(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self.engine.cancel(number, None)
+
+    def _forget(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            del self.running[number]
+
+    def _route(self, events: list[TokenEvent]) -> None:
+        """Passes the events of one step to their requests. Drops events of requests that have ended."""
+        for number, group in groupby(events, attrgetter("request")):
+            if receiver := self.running.get(number):
+                receiver.feed(list(group))
+
+    def _ended(self) -> None:
+        if self.engine.failure:
+            self.failed.set()
+
+
+class _Shifted:
+    """A receiver whose choices begin at `first` among those of another receiver."""
+
+    def __init__(self, stream: OutputStream, first: int) -> None:
+        self._stream, self._first = stream, first
+
+    def feed(self, events: Sequence[TokenEvent]) -> None:
+        self._stream.feed([event._replace(choice=event.choice + self._first) for event in events])
+
+    def fail(self, error: ChatError) -> None:
+        self._stream.fail(error)
+
+
+class _Collector:
+    """The tokens of several requests with one choice each. `done` has them once all requests have ended."""
+
+    def __init__(self, count: int) -> None:
+        self.events: list[list[TokenEvent]] = [[] for _ in range(count)]
+        self.open = count
+        self.done: asyncio.Future[list[list[TokenEvent]]] = asyncio.get_running_loop().create_future()
+
+    def feed(self, place: int, events: Sequence[TokenEvent]) -> None:
+        for event in events:
+            if event.finish in FAILURES:
+                self.fail(FAILURES[event.finish]())
+                return
+            self.events[place].append(event)
+            self.open -= event.finish is not None
+        if not self.open and not self.done.done():
+            self.done.set_result(self.events)
+
+    def fail(self, error: ChatError) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class _Part:
+    """The receiver of one request of a collector."""
+
+    def __init__(self, collector: _Collector, place: int) -> None:
+        self._collector, self._place = collector, place
+
+    def feed(self, events: Sequence[TokenEvent]) -> None:
+        self._collector.feed(self._place, events)
+
+    def fail(self, error: ChatError) -> None:
+        self._collector.fail(error)

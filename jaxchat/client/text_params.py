@@ -1,0 +1,68 @@
+"""Types of the parameters of `client.completions.create` and `client.tokenize`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Required, TypedDict
+
+from jaxchat.client.params import (
+    Message,
+    PredictionParam,
+    ResponseFormatParam,
+    StreamOptionsParam,
+    StructuredOutputsParam,
+    ToolParam,
+)
+
+Prompt = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
+"""A text, several texts, the token ids of a text, or those of several texts."""
+
+
+class TextParams(TypedDict, total=False):
+    """Parameters of `create` besides `stream` and `timeout`. A client in process needs no `model`.
+
+    For all except `model` and `prompt`, None means absent.
+    """
+
+    prompt: Required[Prompt]
+    model: str
+    suffix: str | None
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    n: int | None
+    stream_options: StreamOptionsParam | None
+    logprobs: int | None
+    echo: bool | None
+    stop: str | Sequence[str] | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    best_of: int | None
+    logit_bias: Mapping[str, float] | None
+    user: str | None
+    seed: int | None
+    top_k: int | None
+    min_p: float | None
+    repetition_penalty: float | None
+    min_tokens: int | None
+    ignore_eos: bool | None
+    stop_token_ids: Sequence[int] | None
+    return_token_ids: bool | None
+    structured_outputs: StructuredOutputsParam | None
+    response_format: ResponseFormatParam | None
+    prediction: PredictionParam | None
+    add_special_tokens: bool | None
+
+
+class TokenizeParams(TypedDict, total=False):
+    """Parameters of `tokenize`: either `prompt`, or `messages` and what belongs to a conversation."""
+
+    model: str | None
+    prompt: str | None
+    messages: Sequence[Message] | None
+    tools: Sequence[ToolParam] | None
+    chat_template_kwargs: Mapping[str, Any] | None
+    add_generation_prompt: bool | None
+    continue_final_message: Literal[False] | None
+    add_special_tokens: bool | None
+    return_token_strs: bool | None

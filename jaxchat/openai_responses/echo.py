@@ -1,0 +1,68 @@
+"""The settings of a request that the response repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Json = dict[str, Any]
+
+ECHOED: Json = {
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "prompt_cache_key": None,
+    "safety_identifier": None,
+    "temperature": 1.0,
+    "tool_choice": "auto",
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "user": None,
+}
+"""Settings that a request may have, with the values of a request that does not have them."""
+FIXED: Json = {
+    "access_programs": None,
+    "background": False,
+    "conversation": None,
+    "image": None,
+    "input_transformations": None,
+    "moderation": None,
+    "previous_response_id": None,
+    "prompt": None,
+    "prompt_cache_diagnostics": None,
+    "prompt_cache_options": None,
+    "prompt_cache_retention": None,
+    "service_tier": "default",
+    "store": False,
+    "tool_usage": None,
+    "truncation": "disabled",
+}
+"""Settings, and reports on hosted services, with the only value that this server has."""
+
+
+def request_echo(body: Mapping[str, Any], tools: list[Json]) -> Json:
+    """Returns the settings of a valid request, with defaults for absent ones.
+
+    Args:
+        body: the request.
+        tools: its tools as the response shows them.
+    """
+    text, reasoning = body.get("text") or {}, body.get("reasoning") or {}
+    summary = reasoning.get("summary") or reasoning.get("generate_summary")
+    return {
+        **FIXED,
+        **{key: default if body.get(key) is None else body[key] for key, default in ECHOED.items()},
+        "reasoning": {"effort": reasoning.get("effort"), "summary": "auto" if summary else None},
+        "text": {"format": _format(text.get("format")), "verbosity": "medium"},
+        "tools": tools,
+    }
+
+
+def _format(value: Mapping[str, Any] | None) -> Json:
+    """Returns the format of the text. Leaves out keys whose value is null, except those that the API always has."""
+    if value is None:
+        return {"type": "text"}
+    shown = {key: each for key, each in value.items() if each is not None}
+    return {"description": None, "strict": False} | shown if value["type"] == "json_schema" else shown

@@ -1,0 +1,137 @@
+"""Reads records: requests with the answers that they got."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxchat.errors import safe_repr
+from serving.offline.chunks import join_chunks, read_events
+from serving.offline.lines import parse_line
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A request with its answer.
+
+    Attributes:
+        name: where it is, for messages.
+        path: the endpoint.
+        request: the body of the request, not streamed and with a seed if it needs one.
+        response: the whole answer.
+    """
+
+    name: str
+    path: str
+    request: Json
+    response: Json
+
+
+def read_records(path: Path, answers: Path | None = None) -> list[Record]:
+    """Reads records from a JSON file, with one record or a list, or from one with a record on each line.
+
+    A record is an object with `request` and `response`. The response is an answer, a list of the chunks of a streamed
+    answer, or the text of its events. `seed` is the seed of a request that names none.
+
+    Args:
+        path: the file with records; with `answers`, the input of a batch.
+        answers: the output of that batch. Requests that were refused are skipped.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a record is incomplete, or its answer cannot be repeated because its seed is not known.
+    """
+    records = list(_batch(path, answers)) if answers else [_record(name, value) for name, value in _values(path)]
+    if not records:
+        raise ValueError(f"{answers or path}: no answers to compare with")
+    return records
+
+
+def _values(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yields the values of a file that is one JSON text, or has one on each line, with their places."""
+    text = path.read_text("utf-8-sig")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        yield from _lines(path, text)
+        return
+    if isinstance(value, list):
+        yield from ((f"{path}, record {number}", each) for number, each in enumerate(value, 1))
+    else:
+        yield str(path), value
+
+
+def _lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
+    empty = True
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            empty = False
+            yield f"{path}, line {number}", json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: not valid JSON: {error}") from None
+    if empty:
+        raise ValueError(f"{path}: the file is empty")
+
+
+def _record(name: str, value: Any) -> Record:
+    for key in ("request", "response"):
+        if not isinstance(value, dict) or value.get(key) is None:
+            hint = "; the output of a batch is a second argument" if _is_batch(value) else ""
+            raise ValueError(f"{name}: a record must be an object with 'request' and 'response'{hint}")
+    request, seed = value["request"], value.get("seed")
+    if not isinstance(request, dict):
+        raise ValueError(f"{name}: 'request' must be an object, got {safe_repr(request)}")
+    request = {key: each for key, each in request.items() if key not in ("stream", "stream_options")}
+    if request.get("seed") is None:
+        request["seed"] = seed
+        if seed is None and request.get("temperature") != 0:
+            raise ValueError(
+                f"{name}: the request has no seed, so its answer cannot be repeated. Give the header x-jaxchat-seed of "
+                "the answer as 'seed' of the record"
+            )
+    path = "/v1/completions" if "messages" not in request else "/v1/chat/completions"
+    return Record(name, path, request, _whole(name, value["response"]))
+
+
+def _is_batch(value: Any) -> bool:
+    return isinstance(value, dict) and "custom_id" in value
+
+
+def _whole(name: str, response: Any) -> Json:
+    """Returns an answer, whose parts are joined if it was streamed."""
+    try:
+        chunks = read_events(response) if isinstance(response, str) else response
+        answer = join_chunks(chunks) if isinstance(chunks, list) else chunks
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name}: the chunks of 'response' are not those of an answer: {error}") from None
+    if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
+        raise ValueError(f"{name}: 'response' is not an answer: it has no 'choices'")
+    return answer
+
+
+def _batch(path: Path, answers: Path) -> Iterator[Record]:
+    """Yields the answered requests of a batch, with the seeds that `jaxchat batch` gave them."""
+    outputs = dict(_outputs(answers))
+    with path.open("rb") as file:
+        for number, text in enumerate(file, 1):
+            line = parse_line(text, number)
+            if line.refusal is None and line.custom_id in outputs:
+                name = f"custom_id {safe_repr(line.custom_id)}"
+                yield Record(name, line.path, json.loads(line.body), _whole(name, outputs[line.custom_id]))
+
+
+def _outputs(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yields the answers in the output of a batch by `custom_id`."""
+    for name, value in _lines(path, path.read_text("utf-8")):
+        response = value.get("response") if isinstance(value, dict) else None
+        if not isinstance(response, dict) or "status_code" not in response:
+            raise ValueError(f"{name}: not the output of a batch")
+        if response["status_code"] == 200:
+            yield value.get("custom_id"), response.get("body")

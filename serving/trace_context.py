@@ -1,0 +1,41 @@
+"""The caller's trace: the two headers of W3C Trace Context, over REST and as gRPC metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypedDict
+
+from jaxchat.chat.context import RequestContext
+
+LONGEST = 8192  # characters of a header; W3C asks for at least 512 of tracestate
+
+
+class TraceHeaders(TypedDict):
+    """The fields of `RequestContext` with the same names. Nothing but their length is checked yet."""
+
+    traceparent: str
+    tracestate: str
+
+
+def trace_headers(headers: Iterable[tuple[str, str]]) -> TraceHeaders:
+    """Returns the trace headers of a call, each "" if it is missing, too long, or not printable ASCII.
+
+    A second `traceparent` makes both invalid, while several `tracestate` are joined, as W3C prescribes.
+
+    Args:
+        headers: names and values, in order. A name may occur several times, in any case.
+    """
+    lower = [(name.lower(), value) for name, value in headers]
+    parents = [value for name, value in lower if name == "traceparent"]
+    states = ",".join(value for name, value in lower if name == "tracestate")
+    return TraceHeaders(traceparent=_usable(parents[0]) if len(parents) == 1 else "", tracestate=_usable(states))
+
+
+def trace_metadata(call: RequestContext) -> list[tuple[str, str]]:
+    """Returns the gRPC metadata that passes the trace of a call on."""
+    pairs = (("traceparent", call.traceparent), ("tracestate", call.tracestate))
+    return [(name, value) for name, value in pairs if value]
+
+
+def _usable(value: str) -> str:
+    return value if len(value) <= LONGEST and value.isascii() and value.isprintable() else ""
