@@ -211,6 +211,11 @@ def engine_stopped() -> ChatError:
     return overloaded("The engine has stopped.")
 
 
+def cut_off(message: str) -> ChatError:
+    """Returns a `ChatError` (status 503) for an answer that was cut off and that no other replica can continue."""
+    return ChatError(message, None, "cut_off", "server_error", 503)
+
+
 def reader_too_slow(limit: int) -> ChatError:
     """Returns a `ChatError` (status 503) for an answer of which more than `limit` bytes are unread."""
     message = f"The answer was not read: more than {limit} bytes of it were waiting."

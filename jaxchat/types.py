@@ -32,10 +32,7 @@ class Constraint(Protocol):
         """Advances by a sampled token. Raises ValueError if the grammar does not allow the token."""
 
     def forced(self) -> list[int]:
-        """Returns tokens that probably come next, because the grammar allows no other text; often none.
-
-        May raise any exception.
-        """
+        """Returns the next tokens if the grammar probably allows no other text; often none. May raise any exception."""
 
     def copy(self) -> Constraint | None:
         """Returns a copy at the same place, to look ahead with; None if use of the copy could harm this constraint."""
@@ -74,7 +71,8 @@ class GenerateRequest:
     The first `min_tokens` tokens of a choice are not `stop_tokens`, unless the grammar allows no other token. A stop
     token that the grammar needs for its text does not end the choice among these first tokens.
 
-    `prediction` are tokens that the answer is expected to be like, i32 `[tokens]`. They can only save time.
+    `prediction` are tokens that the answer is expected to be like, i32 `[tokens]`, and `drafts` tokens with which the
+    choices are expected to begin. Both can only save time.
     """
 
     prompt: np.ndarray  # i32 [tokens]
@@ -85,6 +83,7 @@ class GenerateRequest:
     min_tokens: int = 0
     grammar: Grammar | None = None
     prediction: np.ndarray | None = None
+    drafts: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -180,10 +179,7 @@ class Swapped:
 
 @dataclass(frozen=True)
 class SwapOutWork:
-    """A step that copies the state of `slot` and the contents of `pages` (i32) to the host.
-
-    Other sequences may use slot and pages from the next step on.
-    """
+    """A step that copies the state of `slot` and the contents of `pages` to the host. Later steps may reuse both."""
 
     slot: int
     pages: np.ndarray

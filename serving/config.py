@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from jaxchat.client.failover.targets import split_targets
 from jaxchat.settings import Settings, setting
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^/:?#@\[\]\s]+)(:[0-9]{1,5})?", re.IGNORECASE)
@@ -145,15 +146,34 @@ class MultihostConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class BackendConfig(Settings):
-    """Settings of the connection from a REST server to the gRPC server that answers its requests."""
+    """Settings of the connections from a REST server to the gRPC servers that answer its requests.
 
-    backend: str = setting("127.0.0.1:50051", "gRPC server that answers", metavar="HOST:PORT")
+    `backend` may also be one text, in which commas separate several targets.
+    """
+
+    backend: tuple[str, ...] = setting(
+        ("127.0.0.1:50051",),
+        "gRPC servers that answer, replicas of one model: an answer whose server is lost goes on at another one; "
+        "dns:///HOST:PORT stands for all addresses of a name",
+        metavar="HOST:PORT",
+        default_text="127.0.0.1:50051",
+    )
     backend_tls: bool = setting(False, "connect by TLS; the other backend settings imply it")
     backend_ca: str | None = _file("certificate authorities in PEM form that the server's certificate must come from")
     backend_cert: str | None = _file("certificate to show to the server in PEM form (mutual TLS)")
     backend_key: str | None = _file("private key of that certificate in PEM form")
 
+    def __post_init__(self) -> None:
+        if isinstance(self.backend, str):
+            object.__setattr__(self, "backend", (self.backend,))
+        super().__post_init__()
+
     def validate(self) -> None:
+        try:
+            targets = split_targets(",".join(self.backend))
+        except ValueError:
+            raise ValueError(f"backend must have at least one HOST:PORT, got {self.backend!r}") from None
+        object.__setattr__(self, "backend", targets)
         _together(self, "backend_cert", "backend_key")
 
     @property

@@ -1,4 +1,4 @@
-"""A backend in another process: forwards each call to a gRPC server and returns its answer."""
+"""A backend in other processes: forwards each call to a replica of a gRPC server and returns its answer."""
 
 from __future__ import annotations
 
@@ -14,51 +14,56 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jaxchat import v1
 from jaxchat.chat.context import OpenCalls, RequestContext
 from jaxchat.client import tls_credentials
-from jaxchat.client.grpc import CHANNEL_OPTIONS, Metadata
+from jaxchat.client.failover import (
+    Address,
+    AsyncCalls,
+    FailoverPolicy,
+    Metadata,
+    Replica,
+    ReplicaSet,
+    Resumable,
+    Whole,
+    repeatable,
+    resumable_chat,
+)
+from jaxchat.client.failover.channels import FAILOVER_OPTIONS, opener
 from jaxchat.client.grpc_errors import error_of
+from jaxchat.client.models import common_models
 from jaxchat.errors import ChatError, draining, internal, overloaded
-from jaxchat.v1.service_pb2_grpc import ChatServiceStub
 from serving.config import BackendConfig
 from serving.grpc.methods import SERVICE
 from serving.trace_context import trace_metadata
 
-_RETRY = 1.0  # seconds between two attempts to watch the server's health
-_OPTIONS = (
-    *CHANNEL_OPTIONS,
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.keepalive_time_ms", 20_000),  # detects a machine that vanished without closing the connection
-    ("grpc.keepalive_timeout_ms", 10_000),
-)
+_RETRY = 1.0  # seconds between two attempts to watch a server's health, and between two looks at DNS
 
 
 class RemoteBackend:
     """A `serving.backend.ChatBackend` over gRPC that forwards the caller's key, request id and trace.
 
-    Belongs to one asyncio loop. Reconnects automatically. Calls raise `ChatError` with status 503 while the server is
-    unreachable or this backend is draining.
+    Belongs to one asyncio loop. Reconnects automatically. Calls raise `ChatError` with status 503 while no server is
+    reachable or this backend is draining. A call whose server is lost goes on at another one (docs/failover.md).
 
     Args:
-        config: address and TLS files of the server.
+        config: addresses and TLS files of the servers.
 
     Raises:
         ValueError: a TLS file is unusable. The message names flag and file.
     """
 
     def __init__(self, config: BackendConfig) -> None:
-        self._channel = _channel(config)
-        self._chat = ChatServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        self._health = health_pb2_grpc.HealthStub(self._channel)
+        open_replica = opener(grpc.aio, _credentials(config), FAILOVER_OPTIONS, _name, watched=True)
+        self._replicas = ReplicaSet(config.backend, open_replica)
+        self._calls = AsyncCalls(self._replicas, FailoverPolicy(error=_chat_error))
         self._open = OpenCalls()
         self._draining = False
-        self._serving = False
         self._changed = asyncio.Condition()
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: dict[Replica, asyncio.Task[None]] = {}
+        self._upkeep: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether the server's health check reports SERVING and this backend is not draining."""
-        return self._serving and not self._draining
+        """Whether a server's health check reports SERVING and this backend is not draining."""
+        return any(replica.serving for replica in self._replicas.all) and not self._draining
 
     async def until_ready(self, ready: bool = True) -> None:
         """Waits until the property `ready` has the value of the argument."""
@@ -66,8 +71,8 @@ class RemoteBackend:
             await self._changed.wait_for(lambda: self.ready == ready)
 
     async def start(self) -> None:
-        """Starts to watch the server's health, without waiting for the server."""
-        self._watch = asyncio.create_task(self._watch_health())
+        """Starts to watch the servers' health, without waiting for a server."""
+        self._upkeep = asyncio.create_task(self._keep_up())
 
     async def drain(self, shutdown_grace: float) -> None:
         """Rejects new calls, and waits at most `shutdown_grace` seconds for open calls."""
@@ -75,97 +80,121 @@ class RemoteBackend:
         await self._open.wait(shutdown_grace)
 
     async def close(self) -> None:
-        """Closes the connection. Open calls fail."""
-        if self._watch:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-        await self._channel.close()
+        """Closes the connections. Open calls fail."""
+        tasks = [*self._watches.values(), *([self._upkeep] if self._upkeep else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._calls.close()
 
     async def models(self, call: RequestContext) -> list[v1.Model]:
-        return list((await self._call(self._chat.ListModels, v1.ListModelsRequest(), call)).models)
+        async with self._passing():
+            answers = await self._calls.from_each("ListModels", v1.ListModelsRequest(), metadata=_metadata(call))
+        return common_models([list(answer.models) for answer in answers])
 
     async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
-        return await self._call(self._chat.Complete, request, call)
+        answer: v1.ChatCompletion = await self._call("Complete", request, call)
+        return answer
 
     async def stream(
         self, request: v1.ChatCompletionRequest, call: RequestContext
     ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
-        async with aclosing(self._stream(self._chat.Stream, request, call)) as chunks:
+        async with aclosing(self._stream("Stream", resumable_chat(request, self._replicas), call)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     async def complete_text(self, request: v1.TextCompletionRequest, call: RequestContext) -> v1.TextCompletion:
-        return await self._call(self._chat.CompleteText, request, call)
+        answer: v1.TextCompletion = await self._call("CompleteText", request, call)
+        return answer
 
     async def stream_text(
         self, request: v1.TextCompletionRequest, call: RequestContext
     ) -> AsyncGenerator[v1.TextCompletion, None]:
-        async with aclosing(self._stream(self._chat.StreamText, request, call)) as parts:
+        answer = Whole(request if self._replicas.single else repeatable(request))
+        async with aclosing(self._stream("StreamText", answer, call)) as parts:
             async for part in parts:
                 yield part
 
     async def tokenize(self, request: v1.TokenizeRequest, call: RequestContext) -> v1.TokenizeResponse:
-        return await self._call(self._chat.Tokenize, request, call)
+        answer: v1.TokenizeResponse = await self._call("Tokenize", request, call)
+        return answer
 
     async def detokenize(self, request: v1.DetokenizeRequest, call: RequestContext) -> v1.DetokenizeResponse:
-        return await self._call(self._chat.Detokenize, request, call)
+        answer: v1.DetokenizeResponse = await self._call("Detokenize", request, call)
+        return answer
 
     async def render(self, request: v1.RenderRequest, call: RequestContext) -> v1.RenderResponse:
-        return await self._call(self._chat.Render, request, call)
+        answer: v1.RenderResponse = await self._call("Render", request, call)
+        return answer
 
     async def capabilities(self, call: RequestContext) -> v1.Capabilities:
-        return await self._call(self._chat.GetCapabilities, v1.GetCapabilitiesRequest(), call)
+        answer: v1.Capabilities = await self._call("GetCapabilities", v1.GetCapabilitiesRequest(), call)
+        return answer
 
-    async def _call(self, method: Any, request: Message, call: RequestContext) -> Any:
+    async def _call(self, method: str, request: Message, call: RequestContext) -> Any:
         """Returns the answer of a method with one answer."""
         async with self._passing():
-            return await method(request, metadata=_metadata(call))
+            request = request if self._replicas.single else repeatable(request)
+            return await self._calls.unary(method, request, metadata=_metadata(call))
 
-    async def _stream(self, method: Any, request: Message, call: RequestContext) -> AsyncGenerator[Any, None]:
-        """Yields the answers of a method with several answers. Cancels the call if its reader leaves."""
-        async with self._passing():
-            rpc: Any = method(request, metadata=_metadata(call))
-            try:
-                async for answer in rpc:
-                    if answer.ByteSize():  # Ray Serve sends an empty answer before an error
-                        yield answer
-            finally:
-                rpc.cancel()  # a no-op once the call has ended
+    async def _stream(self, method: str, answer: Resumable, call: RequestContext) -> AsyncGenerator[Any, None]:
+        """Yields the chunks of a method with a streamed answer. Cancels the call if its reader leaves."""
+        chunks = self._calls.stream(method, answer, metadata=_metadata(call))
+        async with self._passing(), aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
 
     @asynccontextmanager
     async def _passing(self) -> AsyncIterator[None]:
-        """Counts the call as open, and turns errors of gRPC into `ChatError`. Raises `ChatError` while draining."""
+        """Counts the call as open. Raises `ChatError` while draining."""
         if self._draining:
             raise draining()
         self._open.enter()
         try:
             yield
-        except grpc.RpcError as error:
-            raise _chat_error(error) from None
         finally:
             self._open.leave()
 
-    async def _watch_health(self) -> None:
+    async def _keep_up(self) -> None:
+        """Watches the health of each replica, also of those that DNS names later."""
+        while True:
+            await self._calls.refresh()
+            replicas = self._replicas.all
+            for replica in set(self._watches) - set(replicas):
+                self._watches.pop(replica).cancel()
+                await self._set_serving(replica, False)
+            for replica in replicas:
+                if replica not in self._watches:
+                    self._watches[replica] = asyncio.create_task(self._watch_health(replica))
+            await asyncio.sleep(_RETRY)
+
+    async def _watch_health(self, replica: Replica) -> None:
         request = health_pb2.HealthCheckRequest(service=SERVICE)
+        stub = health_pb2_grpc.HealthStub(replica.channel)
         while True:
             try:
-                async for answer in self._health.Watch(request, wait_for_ready=True):
-                    await self._set_serving(answer.status == health_pb2.HealthCheckResponse.SERVING)
+                async for answer in stub.Watch(request, wait_for_ready=True):
+                    await self._set_serving(replica, answer.status == health_pb2.HealthCheckResponse.SERVING)
             except grpc.RpcError:
-                await self._set_serving(False)
+                await self._set_serving(replica, False)
             await asyncio.sleep(_RETRY)  # also after a watch that ended without an error
 
-    async def _set_serving(self, serving: bool) -> None:
+    async def _set_serving(self, replica: Replica, serving: bool) -> None:
         async with self._changed:
-            self._serving = serving
+            replica.serving = serving
+            if serving:
+                self._replicas.works(replica)
             self._changed.notify_all()
 
 
-def _channel(config: BackendConfig) -> grpc.aio.Channel:
+def _name(_: Address, number: int) -> str:
+    return f"replica {number}"  # clients of REST need not know addresses
+
+
+def _credentials(config: BackendConfig) -> grpc.ChannelCredentials | None:
     if not config.secure:
-        return grpc.aio.insecure_channel(config.backend, options=_OPTIONS)
-    credentials = tls_credentials(config.backend_ca, config.backend_cert, config.backend_key, prefix="--backend-")
-    return grpc.aio.secure_channel(config.backend, credentials, options=_OPTIONS)
+        return None
+    return tls_credentials(config.backend_ca, config.backend_cert, config.backend_key, prefix="--backend-")
 
 
 def _metadata(call: RequestContext) -> Metadata:

@@ -20,21 +20,24 @@ class ServerProcess:
 
     Args:
         flags: further flags of the command line.
+        command: `serve`, or `rest` for a process that serves REST alone.
 
     Attributes:
-        grpc: the gRPC address, `host:port`.
+        grpc: the gRPC address, `host:port`; "" with `rest`.
         rest: the REST URL, which ends in /v1.
-        model: name of the served model.
+        model: name of the served model; "" with `rest`.
 
     Raises:
         RuntimeError: the server does not start.
     """
 
-    def __init__(self, *flags: str) -> None:
-        command = [sys.executable, "-m", "serving.cli.main", "serve", "--grpc-port", "0", "--rest-port", "0", *flags]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    def __init__(self, *flags: str, command: str = "serve") -> None:
+        ports = ["--rest-port", "0"] + ["--grpc-port", "0"] * (command == "serve")
+        arguments = [sys.executable, "-m", "serving.cli.main", command, *ports, *flags]
+        self._process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
         output = self._until_ready()
-        self.grpc, self.rest, self.model = (_announced(output, name) for name in ("gRPC", "REST", "model"))
+        self.rest = _announced(output, "REST")
+        self.grpc, self.model = (_announced(output, name) if command == "serve" else "" for name in ("gRPC", "model"))
 
     @property
     def alive(self) -> bool:
@@ -67,6 +70,11 @@ class ServerProcess:
                 return True
             time.sleep(0.05)
         return False
+
+    def send(self, number: int) -> int:
+        """Sends a signal that ends the process. Returns its exit code."""
+        self._process.send_signal(number)
+        return self._process.wait()
 
     def stop(self, seconds: float = 60.0) -> int:
         """Stops the process and returns its exit code. Kills it if it does not end within `seconds`."""

@@ -261,6 +261,7 @@ class ChatSession:
             min_tokens=prepared.min_tokens,
             grammar=grammar,
             prediction=prepared.prediction,
+            drafts=prepared.drafts,
         )
 
     async def _compiled(self, constraint: OutputConstraint, thoughts: ThoughtSplitter | None = None) -> Grammar:
@@ -268,7 +269,7 @@ class ChatSession:
         return await run(self._schemas, self._grammars.after_thoughts, constraint, thoughts)
 
     def _builders(self, prepared: PreparedRequest) -> list[ChoiceBuilder]:
-        return [ChoiceBuilder(self._tokenizer, prepared.options) for _ in range(prepared.choices)]
+        return [ChoiceBuilder(self._tokenizer, prepared.options, choice) for choice in range(prepared.choices)]
 
     def _max_tokens(self, limit: int | None, least: int, prompt: int) -> int:
         if prompt + (limit or least or 1) > self.info.context:

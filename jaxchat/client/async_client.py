@@ -32,8 +32,8 @@ class AsyncClient:
     engine.
 
     Args:
-        transport: a gRPC target such as `host:port`, or a transport. `jaxchat.load_async()` returns a client of an
-            engine in this process.
+        transport: a gRPC target such as `host:port`, several of them in a list or separated by commas
+            (docs/failover.md), or a transport. `jaxchat.load_async()` returns a client of an engine in this process.
         options: the fields of `GrpcOptions`: `api_key`, `credentials`, `timeout`, `headers`. Only a gRPC target takes
             options.
 
@@ -41,8 +41,8 @@ class AsyncClient:
         TypeError: options are given with a transport.
     """
 
-    def __init__(self, transport: AsyncTransport | str, /, **options: Unpack[GrpcOptions]) -> None:
-        if isinstance(transport, str):
+    def __init__(self, transport: AsyncTransport | str | Sequence[str], /, **options: Unpack[GrpcOptions]) -> None:
+        if isinstance(transport, str | Sequence):
             transport = AsyncGrpcTransport(transport, **options)
         elif options:
             raise TypeError(f"only a gRPC target takes options, got {', '.join(options)}")

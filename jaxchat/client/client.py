@@ -31,8 +31,8 @@ class Client:
     The attribute `transport` is the connection to the engine.
 
     Args:
-        transport: a gRPC target such as `host:port`, or a transport. `jaxchat.load()` returns a client of an engine in
-            this process.
+        transport: a gRPC target such as `host:port`, several of them in a list or separated by commas
+            (docs/failover.md), or a transport. `jaxchat.load()` returns a client of an engine in this process.
         options: the fields of `GrpcOptions`: `api_key`, `credentials`, `timeout`, `headers`. Only a gRPC target takes
             options.
 
@@ -40,8 +40,8 @@ class Client:
         TypeError: options are given with a transport.
     """
 
-    def __init__(self, transport: Transport | str, /, **options: Unpack[GrpcOptions]) -> None:
-        if isinstance(transport, str):
+    def __init__(self, transport: Transport | str | Sequence[str], /, **options: Unpack[GrpcOptions]) -> None:
+        if isinstance(transport, str | Sequence):
             transport = GrpcTransport(transport, **options)
         elif options:
             raise TypeError(f"only a gRPC target takes options, got {', '.join(options)}")

@@ -1,23 +1,30 @@
-"""Transports to a server over gRPC."""
+"""Transports to a server over gRPC, or to several replicas of one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypedDict, TypeVar, Unpack
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import grpc
+from google.protobuf.message import Message
 
 from jaxchat import v1
-from jaxchat.client.grpc_errors import error_of
-from jaxchat.v1.service_pb2_grpc import ChatServiceStub
-
-T = TypeVar("T")
-Metadata = tuple[tuple[str, str], ...]
-
-CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.max_send_message_length", -1),  # the limit is a setting of the server
+from jaxchat.client.failover import (
+    AsyncCalls,
+    BlockingCalls,
+    BlockingStream,
+    FailoverPolicy,
+    Metadata,
+    ReplicaSet,
+    Whole,
+    repeatable,
+    resumable_chat,
+    split_targets,
 )
+from jaxchat.client.failover.channels import CHANNEL_OPTIONS, FAILOVER_OPTIONS, opener
+from jaxchat.client.models import common_models
+
+Request = TypeVar("Request", bound=Message)
 
 
 class GrpcOptions(TypedDict, total=False):
@@ -34,27 +41,26 @@ class GrpcOptions(TypedDict, total=False):
 
 
 class _Connection:
-    """The base of both gRPC transports: a channel, its stub, and the options of every call."""
+    """The base of both gRPC transports: the replicas, and the options of every call."""
 
     default_model = None
 
     def __init__(
         self,
         channels: Any,
-        target: str,
+        target: str | Iterable[str],
         *,
         api_key: str | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         timeout: float | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Opens a channel, which connects at the first call. `channels` is the module `grpc` or `grpc.aio`."""
-        if credentials is None:
-            self._channel = channels.insecure_channel(target, options=CHANNEL_OPTIONS)
-        else:
-            self._channel = channels.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
-        self._target = target
-        self._stub = ChatServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        """Opens channels, which connect at the first call. `channels` is the module `grpc` or `grpc.aio`."""
+        targets = split_targets(target)
+        several = len(targets) > 1 or ReplicaSet.is_name(targets[0])
+        options = FAILOVER_OPTIONS if several else CHANNEL_OPTIONS
+        self._replicas = ReplicaSet(targets, opener(channels, credentials, options))
+        self._target = ",".join(targets)
         self._timeout = timeout
         self._metadata = metadata_for(api_key, headers)
 
@@ -65,134 +71,114 @@ class _Connection:
         """Returns the keyword arguments of a call. `timeout` is in seconds. None means the connection's timeout."""
         return {"timeout": self._timeout if timeout is None else timeout, "metadata": self._metadata}
 
+    def _repeatable(self, request: Request) -> Request:
+        return request if self._replicas.single else repeatable(request)
+
 
 class GrpcTransport(_Connection):
-    """A gRPC connection to a jaxchat server, opened by the first call.
+    """A gRPC connection to a jaxchat server, or to replicas of one, opened by the first call.
+
+    A call whose replica is lost goes on at another one (docs/failover.md).
 
     Args:
-        target: a gRPC target such as `host:port`.
+        target: a gRPC target such as `host:port`; several in a list, or separated by commas. `dns:///name:port` stands
+            for all addresses of a name.
         options: the fields of `GrpcOptions`.
+
+    Raises:
+        ValueError: `target` is empty.
     """
 
-    def __init__(self, target: str, **options: Unpack[GrpcOptions]) -> None:
+    def __init__(self, target: str | Iterable[str], **options: Unpack[GrpcOptions]) -> None:
         super().__init__(grpc, target, **options)
+        self._calls = BlockingCalls(self._replicas, FailoverPolicy())
 
     def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
-        return self._call(self._stub.Complete, request, timeout)
+        answer: v1.ChatCompletion = self._call("Complete", request, timeout)
+        return answer
 
-    def stream(
-        self, request: v1.ChatCompletionRequest, timeout: float | None = None
-    ) -> GrpcChunkStream[v1.ChatCompletionChunk]:
-        return GrpcChunkStream(self._stub.Stream(request, **self._options(timeout)))
+    def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> BlockingStream:
+        return self._calls.stream("Stream", resumable_chat(request, self._replicas), **self._options(timeout))
 
     def complete_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> v1.TextCompletion:
-        return self._call(self._stub.CompleteText, request, timeout)
+        answer: v1.TextCompletion = self._call("CompleteText", request, timeout)
+        return answer
 
-    def stream_text(
-        self, request: v1.TextCompletionRequest, timeout: float | None = None
-    ) -> GrpcChunkStream[v1.TextCompletion]:
-        return GrpcChunkStream(self._stub.StreamText(request, **self._options(timeout)))
+    def stream_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> BlockingStream:
+        return self._calls.stream("StreamText", Whole(self._repeatable(request)), **self._options(timeout))
 
     def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
-        return self._call(self._stub.Tokenize, request)
+        answer: v1.TokenizeResponse = self._call("Tokenize", request)
+        return answer
 
     def detokenize(self, request: v1.DetokenizeRequest) -> v1.DetokenizeResponse:
-        return self._call(self._stub.Detokenize, request)
+        answer: v1.DetokenizeResponse = self._call("Detokenize", request)
+        return answer
 
     def list_models(self) -> list[v1.Model]:
-        return list(self._call(self._stub.ListModels, v1.ListModelsRequest()).models)
+        answers = self._calls.from_each("ListModels", v1.ListModelsRequest(), **self._options(None))
+        return common_models([list(answer.models) for answer in answers])
 
     def close(self) -> None:
-        self._channel.close()
+        self._calls.close()
 
-    def _call(self, method: Any, request: Any, timeout: float | None = None) -> Any:
-        try:
-            return method(request, **self._options(timeout))
-        except grpc.RpcError as error:
-            raise error_of(error) from None
-
-
-class GrpcChunkStream(Generic[T]):
-    """The chunks of a streaming gRPC call."""
-
-    def __init__(self, call: Any) -> None:
-        self._call = call
-
-    def __next__(self) -> T:
-        try:
-            while not (chunk := next(self._call)).ByteSize():
-                pass  # Ray Serve sends an empty chunk before an error
-        except grpc.RpcError as error:
-            raise error_of(error) from None
-        return chunk  # type: ignore[no-any-return]
-
-    def close(self) -> None:
-        self._call.cancel()
+    def _call(self, method: str, request: Message, timeout: float | None = None) -> Any:
+        return self._calls.unary(method, self._repeatable(request), **self._options(timeout))
 
 
 class AsyncGrpcTransport(_Connection):
-    """A gRPC connection to a jaxchat server, for one asyncio loop.
+    """A gRPC connection to a jaxchat server, or to replicas of one, for one asyncio loop.
+
+    A call whose replica is lost goes on at another one (docs/failover.md).
 
     Args:
-        target: a gRPC target such as `host:port`.
+        target: a gRPC target such as `host:port`; several in a list, or separated by commas. `dns:///name:port` stands
+            for all addresses of a name.
         options: the fields of `GrpcOptions`.
+
+    Raises:
+        ValueError: `target` is empty.
     """
 
-    def __init__(self, target: str, **options: Unpack[GrpcOptions]) -> None:
+    def __init__(self, target: str | Iterable[str], **options: Unpack[GrpcOptions]) -> None:
         super().__init__(grpc.aio, target, **options)
+        self._calls = AsyncCalls(self._replicas, FailoverPolicy())
 
     async def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
-        return await self._call(self._stub.Complete, request, timeout)
+        answer: v1.ChatCompletion = await self._call("Complete", request, timeout)
+        return answer
 
     def stream(
         self, request: v1.ChatCompletionRequest, timeout: float | None = None
-    ) -> AsyncGrpcChunkStream[v1.ChatCompletionChunk]:
-        return AsyncGrpcChunkStream(self._stub.Stream(request, **self._options(timeout)))
+    ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
+        return self._calls.stream("Stream", resumable_chat(request, self._replicas), **self._options(timeout))
 
     async def complete_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> v1.TextCompletion:
-        return await self._call(self._stub.CompleteText, request, timeout)
+        answer: v1.TextCompletion = await self._call("CompleteText", request, timeout)
+        return answer
 
     def stream_text(
         self, request: v1.TextCompletionRequest, timeout: float | None = None
-    ) -> AsyncGrpcChunkStream[v1.TextCompletion]:
-        return AsyncGrpcChunkStream(self._stub.StreamText(request, **self._options(timeout)))
+    ) -> AsyncGenerator[v1.TextCompletion, None]:
+        return self._calls.stream("StreamText", Whole(self._repeatable(request)), **self._options(timeout))
 
     async def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
-        return await self._call(self._stub.Tokenize, request)
+        answer: v1.TokenizeResponse = await self._call("Tokenize", request)
+        return answer
 
     async def detokenize(self, request: v1.DetokenizeRequest) -> v1.DetokenizeResponse:
-        return await self._call(self._stub.Detokenize, request)
+        answer: v1.DetokenizeResponse = await self._call("Detokenize", request)
+        return answer
 
     async def list_models(self) -> list[v1.Model]:
-        return list((await self._call(self._stub.ListModels, v1.ListModelsRequest())).models)
+        answers = await self._calls.from_each("ListModels", v1.ListModelsRequest(), **self._options(None))
+        return common_models([list(answer.models) for answer in answers])
 
     async def close(self) -> None:
-        await self._channel.close()
+        await self._calls.close()
 
-    async def _call(self, method: Any, request: Any, timeout: float | None = None) -> Any:
-        try:
-            return await method(request, **self._options(timeout))
-        except grpc.RpcError as error:
-            raise error_of(error) from None
-
-
-class AsyncGrpcChunkStream(Generic[T]):
-    """The chunks of a streaming gRPC call, for one asyncio loop."""
-
-    def __init__(self, call: Any) -> None:
-        self._call = call
-        self._chunks = aiter(call)
-
-    async def __anext__(self) -> T:
-        try:
-            while not (chunk := await anext(self._chunks)).ByteSize():
-                pass  # Ray Serve sends an empty chunk before an error
-        except grpc.RpcError as error:
-            raise error_of(error) from None
-        return chunk  # type: ignore[no-any-return]
-
-    async def aclose(self) -> None:
-        self._call.cancel()
+    async def _call(self, method: str, request: Message, timeout: float | None = None) -> Any:
+        return await self._calls.unary(method, self._repeatable(request), **self._options(timeout))
 
 
 def metadata_for(api_key: str | None, headers: Mapping[str, str] | None) -> Metadata:

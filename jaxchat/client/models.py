@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -73,3 +73,14 @@ def find_model(models: Iterable[Model], model_id: str) -> Model:
     if model_id not in by_id:
         raise model_not_found(model_id, by_id)
     return by_id[model_id]
+
+
+def common_models(listings: Sequence[list[v1.Model]]) -> list[v1.Model]:
+    """Returns the models that all replicas have, as the first one describes them: only these can be asked of any.
+
+    Args:
+        listings: the models of each replica.
+    """
+    first, *others = listings or [[]]
+    ids = [{model.id for model in listing} for listing in others]
+    return [model for model in first if all(model.id in each for each in ids)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jaxchat.arithmetic import token_bits
+from jaxchat.engine.expected_tokens import ExpectedTokens
 from jaxchat.engine.page_pool import Prefix
 from jaxchat.engine.prompt_lookup import ForcedRate, PromptIndex, PromptLookup
 from jaxchat.types import Constraint, GenerateRequest, Swapped
@@ -37,6 +38,7 @@ class Sequence:
     constraint: Constraint | None = None
     constraint_failed: bool = False  # the constraint could not compute the allowed tokens
     tokens: list[int] = field(default_factory=list)  # the sampled tokens that have come back
+    expected: ExpectedTokens = field(default_factory=ExpectedTokens)
     index: PromptIndex | None = None  # shared by all choices of the request
     lookup: PromptLookup | None = None  # made when drafts are first wanted
     forced_rate: ForcedRate = field(default_factory=ForcedRate)
@@ -155,7 +157,11 @@ class Sequence:
 def sequences_of(request_id: int, request: GenerateRequest) -> list[Sequence]:
     """Returns the sequences of all choices of a request."""
     index = PromptIndex(request.prompt, request.prediction)
-    return [Sequence(request_id, choice, request, index=index) for choice in range(request.choices)]
+    drafts = [ExpectedTokens(draft) for draft in request.drafts]
+    drafts += [ExpectedTokens() for _ in range(len(drafts), request.choices)]
+    return [
+        Sequence(request_id, choice, request, index=index, expected=drafts[choice]) for choice in range(request.choices)
+    ]
 
 
 def accepts_token(constraint: Constraint, token: int) -> bool:

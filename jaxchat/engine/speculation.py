@@ -111,6 +111,8 @@ class Speculation:
 
 def _next_tokens(sequence: Sequence, limit: int) -> list[tuple[int, float]]:
     """Returns guesses of a sequence's next tokens, at most `limit`, each with the probability that it is right."""
+    if expected := sequence.expected.after(sequence.tokens, limit):
+        return [(token, 1.0) for token in expected]
     if sequence.lookup is None:
         sequence.lookup = PromptLookup(sequence.prompt_index, sequence.tokens)
     lookup = sequence.lookup

@@ -45,7 +45,7 @@ async def _serve(config: RestConfig, target: BackendConfig) -> int:
     try:
         await backend.start()
         await server.start()
-        print(f"backend  {target.backend}\nREST     {url(server)}/v1", flush=True)
+        print(f"backend  {', '.join(target.backend)}\nREST     {url(server)}/v1", flush=True)
         await first(stop.wait(), backend.until_ready())
         if not stop.is_set():
             print("Ready. Ctrl-C stops.", flush=True)

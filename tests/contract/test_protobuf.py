@@ -62,6 +62,11 @@ CASES = [
     (chat_request(prediction=v1.Prediction(type=7, text="a")), "prediction.type", None),
     (chat_request(prediction=v1.Prediction(type=1, parts=v1.ContentParts())), "prediction.content", None),
     (chat_request(structured_outputs=v1.StructuredOutputs()), "structured_outputs", None),
+    (chat_request(n=1, draft_tokens=[v1.DraftTokens(), v1.DraftTokens()]), "draft_tokens", None),
+    *[
+        (chat_request(draft_tokens=[v1.DraftTokens(token_ids=ids)]), "draft_tokens.0.token_ids", None)
+        for ids in ([1, -1], [10**6], [1] * 10_000)
+    ],
     *[
         (chat_request(structured_outputs=v1.StructuredOutputs(json=text)), "structured_outputs.json", None)
         for text in BAD

@@ -178,6 +178,21 @@ def test_forced_tokens_are_drafts() -> None:
     harness.settle()
 
 
+def test_expected_tokens_ride_until_the_first_that_is_wrong() -> None:
+    answer, wrong = tuple(range(500, 600)), (*range(500, 560), 7, *range(561, 600))
+    steps = {}
+    for drafts in ((), (answer,), (answer[:50],), (wrong,), ((), answer), ((*answer, 600, 601),)):
+        harness = speculating()
+        request = GenerateRequest(prompt=np.array([500], np.int32), max_tokens=100, choices=max(1, len(drafts)))
+        harness.engine.submit(replace(request, drafts=drafts))
+        for (_, choice), events in harness.gather(request.choices).items():
+            assert [event.token - 1000 * choice for event in events] == list(answer)
+        harness.settle()
+        steps[drafts] = len(harness.runner.decodes)
+    assert steps[(answer,)] == steps[((*answer, 600, 601),)] == 13  # eight tokens in each, after the first
+    assert steps[()] == 99 and 50 < steps[(answer[:50],)] < 60 and 40 < steps[(wrong,)] < 50
+
+
 class TestSpeculation:
     def policy(self, seconds: dict[int, float]) -> Speculation:
         times = StepTimes(tuple(seconds))

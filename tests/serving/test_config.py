@@ -60,6 +60,8 @@ def test_every_setting_refuses_a_value_of_another_type(config: Any) -> None:
         (ServeConfig, {"startup_prompt": ""}, "startup_prompt must be a non-empty string or None, got ''"),
         (RestConfig, {"tls_cert": "a"}, "tls_cert and tls_key belong together, only one of them was given"),
         (ServeConfig, {"tls_client_ca": "a"}, "tls_client_ca needs tls_cert and tls_key"),
+        (BackendConfig, {"backend": ","}, "backend must have at least one HOST:PORT, got (',',)"),
+        (BackendConfig, {"backend": []}, "backend must have at least one HOST:PORT, got ()"),
         (BackendConfig, {"backend_key": "a"}, "backend_cert and backend_key belong together"),
         (MultihostConfig, {"coordinator": "host"}, "coordinator must be host:port with a port from 1 to 65535"),
         (MultihostConfig, {"process_id": 1}, "process_id must be from 0 to 0, got 1"),
@@ -91,3 +93,9 @@ def test_the_address_of_process_0() -> None:
     config = MultihostConfig(processes=2, coordinator="host:8476")
     assert (config.address, config.host, config.port) == ("host:8476", "host", 8476)
     assert MultihostConfig().address == ""
+
+
+@pytest.mark.parametrize("backend", [" a:1, b:2", ("a:1", "b:2"), ["a:1,b:2", "a:1"]])
+def test_several_backends(backend: Any) -> None:
+    assert BackendConfig(backend=backend).backend == ("a:1", "b:2")
+    assert BackendConfig(backend="a:1").backend == ("a:1",)

@@ -91,7 +91,7 @@ def test_help_says_what_a_value_is():
     for flag in (
         "--tls-cert FILE",
         "--cache-dir FOLDER|none",
-        "--backend HOST:PORT",
+        "--backend [HOST:PORT ...]",
         "--rest-port PORT|none",
         "--request-timeout SECONDS",
         "--max-body BYTES",

@@ -133,6 +133,36 @@ async def test_a_backend_that_dies_during_an_answer(stream):
             assert (reply.status_code, reply.json()["error"]["code"]) == (503, "engine_overloaded")
 
 
+async def test_requests_go_to_the_servers_that_serve():
+    async with listening() as (first, one), listening() as (second, two):
+        targets = f"127.0.0.1:{first.port},127.0.0.1:{second.port}"
+        backend = RemoteBackend(BackendConfig(backend=targets))
+        await backend.start()
+
+        async def asked(serving):
+            while [replica.serving for replica in backend._replicas.all] != serving:
+                await asyncio.sleep(0.01)
+            one.requests.clear()
+            two.requests.clear()
+            for _ in range(6):
+                await backend.complete(request("hi"), RequestContext(request_id="r"))
+            return len(one.requests), len(two.requests)
+
+        assert await asyncio.wait_for(asked([True, True]), PATIENCE) == (3, 3)
+        await first.set_serving(False)
+        assert await asyncio.wait_for(asked([False, True]), PATIENCE) == (0, 6) and backend.ready
+        await second.stop(0)
+        await first.set_serving(True)
+        assert await asyncio.wait_for(asked([True, False]), PATIENCE) == (6, 0) and backend.ready
+        await first.stop(0)
+        await asyncio.wait_for(backend.until_ready(False), PATIENCE)
+        async with client_of(backend) as http:
+            reply = await http.post(CHAT, json=say("hi"))
+            assert (reply.status_code, reply.json()["error"]["code"]) == (503, "engine_overloaded")
+            assert "None of the 2 replicas" in reply.text and str(first.port) not in reply.text
+        await backend.close()
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_cancelling_reaches_the_backend(stream):
     async with listening() as (server, session), connected(server) as backend:

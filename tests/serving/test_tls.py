@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from pathlib import Path
 
@@ -47,6 +48,20 @@ def test_strangers_are_not_trusted(run, certificates):
         assert caught.value.http_status == 503
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{server.rest}/health", trust_env=False)
+
+
+def test_addresses_of_a_name_have_its_certificate(run, certificates, monkeypatch):
+    server = run(tls_cert=certificates.cert, tls_key=certificates.key, host="127.0.0.2")  # not in the certificate
+    port = server.grpc.rpartition(":")[2]
+    address = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", int(port)))]
+    monkeypatch.setattr("jaxchat.client.failover.targets.socket.getaddrinfo", lambda *_, **__: address)
+    credentials = tls_credentials(certificates.ca)
+    with Client(f"dns:///localhost:{port}", credentials=credentials, timeout=10) as client:
+        assert len(client.models.list()) == 1
+    for target in (f"dns:///stranger.test:{port}", server.grpc):
+        with Client(target, credentials=credentials, timeout=5) as client, pytest.raises(ChatError) as caught:
+            client.models.list()
+        assert caught.value.http_status == 503
 
 
 def test_mutual_tls(run, certificates):

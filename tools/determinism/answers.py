@@ -17,7 +17,7 @@ class Choice:
 
     Attributes:
         text: the text.
-        calls: name and arguments of each tool call.
+        calls: id, name and arguments of each tool call.
         finish: the finish reason.
         entries: for each token, its bytes, the bits of its log-probability as float32, and bytes and bits of each of
             its top log-probabilities.
@@ -27,7 +27,7 @@ class Choice:
     """
 
     text: str = ""
-    calls: tuple[tuple[str, str], ...] = ()
+    calls: tuple[tuple[str, str, str], ...] = ()
     finish: str = ""
     entries: tuple[Entry, ...] = ()
     prompt: tuple[int, ...] = ()
@@ -43,7 +43,7 @@ def from_completion(completion: Any) -> Answer:
     return {
         choice.index: Choice(
             text=choice.message.content or "",
-            calls=tuple((c.function.name, c.function.arguments) for c in choice.message.tool_calls or ()),
+            calls=tuple((c.id, c.function.name, c.function.arguments) for c in choice.message.tool_calls or ()),
             finish=choice.finish_reason,
             entries=_entries(choice.logprobs.content) if choice.logprobs else (),
             prompt=_ids(completion, "prompt_token_ids"),
@@ -70,22 +70,22 @@ def from_chunks(chunks: Iterable[Any]) -> Answer:
     return answer
 
 
-def _joined(calls: tuple[tuple[str, str], ...], fragments: Iterable[Any]) -> tuple[tuple[str, str], ...]:
+def _joined(calls: tuple[tuple[str, str, str], ...], fragments: Iterable[Any]) -> tuple[tuple[str, str, str], ...]:
     joined = list(calls)
     for fragment in fragments:
         if fragment.index == len(joined):
-            joined.append(("", ""))
-        name, arguments = joined[fragment.index]
+            joined.append((fragment.id or "", "", ""))
+        id_, name, arguments = joined[fragment.index]
         function = fragment.function
-        joined[fragment.index] = (name + (function.name or ""), arguments + (function.arguments or ""))
+        joined[fragment.index] = (id_, name + (function.name or ""), arguments + (function.arguments or ""))
     return tuple(joined)
 
 
-def _entries(entries: Iterable[Any]) -> tuple[Entry, ...]:
+def _entries(entries: Iterable[Any] | None) -> tuple[Entry, ...]:
     def bits(entry: Any) -> tuple[bytes, bytes]:
         return bytes(entry.bytes or b""), np.float32(entry.logprob).tobytes()
 
-    return tuple((*bits(entry), tuple(bits(top) for top in entry.top_logprobs)) for entry in entries)
+    return tuple((*bits(entry), tuple(bits(top) for top in entry.top_logprobs)) for entry in entries or ())
 
 
 def _ids(part: Any, name: str) -> tuple[int, ...]:

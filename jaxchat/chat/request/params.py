@@ -36,6 +36,30 @@ def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
     )
 
 
+def draft_tokens(request: v1.ChatCompletionRequest, context: int, vocab: int) -> tuple[tuple[int, ...], ...]:
+    """Returns the tokens with which each choice is expected to begin. Choices without an entry have none.
+
+    Args:
+        request: a validated request.
+        context: maximum length of a prompt with its answer, in tokens.
+        vocab: number of token ids.
+
+    Raises:
+        ChatError: 400 on `draft_tokens` if there are more entries than choices, more tokens than the context holds, or
+            token ids out of bounds.
+    """
+    if (entries := len(request.draft_tokens)) > choices(request):
+        raise invalid("draft_tokens", f"at most n entries are allowed, {choices(request)}, got {entries}.")
+    for index, draft in enumerate(request.draft_tokens):
+        path = f"draft_tokens.{index}.token_ids"
+        if len(draft.token_ids) > context:
+            raise invalid(path, f"at most {context} token ids are allowed, got {len(draft.token_ids)}.")
+        for token in draft.token_ids:
+            if not 0 <= token < vocab:
+                raise invalid(path, f"token ids are from 0 to {vocab - 1}, got {token}.")
+    return tuple(tuple(draft.token_ids) for draft in request.draft_tokens)
+
+
 def requested_tokens(request: v1.ChatCompletionRequest) -> int | None:
     """Returns `max_tokens` or `max_completion_tokens`, the limit of an answer in tokens, or None if both are absent."""
     for name in ("max_tokens", "max_completion_tokens"):

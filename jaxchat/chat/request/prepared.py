@@ -16,12 +16,14 @@ from jaxchat.chat.request.params import (
     check_callable,
     choice_options,
     choices,
+    draft_tokens,
     requested_tokens,
     sampling,
     stop_tokens,
 )
 from jaxchat.chat.request.template_kwargs import template_kwargs
 from jaxchat.chat.request.tool_choice import ToolChoice
+from jaxchat.chat.response.call_ids import CallIds
 from jaxchat.chat.response.choice import ChoiceOptions
 from jaxchat.chat.response.prediction import Prediction
 from jaxchat.chat.response.reasoning import ThoughtSplitter, thought_splitter
@@ -38,6 +40,7 @@ class PreparedRequest:
 
     prompt: np.ndarray  # i32 [tokens]
     prediction: np.ndarray | None  # i32 [tokens]; None: the request has none
+    drafts: tuple[tuple[int, ...], ...]  # tokens with which choices are expected to begin
     choices: int
     max_tokens: int | None  # None: limited by the context only
     min_tokens: int
@@ -79,6 +82,7 @@ def prepare(
             conversation is far too long, the prediction is too long, or one of them holds a token that the model does
             not know. 400 if a schema, the response format or a template variable is invalid. 400 if `ignore_eos` is set
             and a grammar constrains the answer, or if the request allows calls and the model's tool format is unknown.
+            400 if draft tokens are out of bounds.
     """
     check_callable(tool_choice, template.tool_format)
     variables = template.variables(template_kwargs(request, template, tools=tool_choice.visible))
@@ -88,18 +92,25 @@ def prepare(
     reasoning = template.reasoning_format
     splitter = thought_splitter(reasoning, tokenizer, prompt)
     options = choice_options(request, tool_choice, named_finish, template.tool_format)
+    parameters = sampling(request)
     return PreparedRequest(
         prompt=prompt,
         prediction=prediction,
+        drafts=draft_tokens(request, context, vocab),
         choices=choices(request),
         max_tokens=requested_tokens(request),
         min_tokens=request.min_tokens,
         stop_tokens=stop_tokens(request, tokenizer.stop_tokens, constrained=constraint is not None),
-        sampling=sampling(request),
+        sampling=parameters,
         tool_choice=tool_choice,
         constraint=constraint,
         thoughts=None if reasoning and reasoning.in_grammar else splitter,
-        options=replace(options, splitter=splitter, prediction=None if prediction is None else Prediction(prediction)),
+        options=replace(
+            options,
+            splitter=splitter,
+            call_ids=CallIds(prompt, parameters.seed),
+            prediction=None if prediction is None else Prediction(prediction),
+        ),
         logprobs=request.logprobs,
         token_ids=request.return_token_ids,
         include_usage=request.stream_options.include_usage,

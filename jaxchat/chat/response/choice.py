@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxchat import v1
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
+from jaxchat.chat.response.call_ids import NO_PROMPT, CallIds
 from jaxchat.chat.response.prediction import Prediction, PredictionMatcher
 from jaxchat.chat.response.reasoning import ThoughtSplitter
 from jaxchat.chat.response.stop import StopMatcher
@@ -66,6 +67,7 @@ class ChoiceOptions:
     signatures: Signatures = NO_SIGNATURES  # the functions that may be called
     callable: bool = True  # whether calls are allowed
     forced: bool = False  # whether the answer consists of calls only
+    call_ids: CallIds = NO_PROMPT
     called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # the finish reason of an answer with calls
     top_logprobs: int | None = None  # None: without log-probabilities
     exact_logprobs: bool = False
@@ -85,6 +87,7 @@ class ChoiceBuilder:
     Args:
         tokenizer: the model's tokenizer.
         options: the settings of the request.
+        choice: index of the choice.
 
     Attributes:
         tokens: number of tokens fed so far.
@@ -93,9 +96,10 @@ class ChoiceBuilder:
         reason: the finish reason; FINISH_REASON_UNSPECIFIED while the choice runs.
     """
 
-    def __init__(self, tokenizer: ChatTokenizer, options: ChoiceOptions) -> None:
+    def __init__(self, tokenizer: ChatTokenizer, options: ChoiceOptions, choice: int = 0) -> None:
         self._tokenizer = tokenizer
         self._options = options
+        self._choice = choice
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._splitter = options.splitter
         self._thoughts = ThoughtText()
@@ -203,6 +207,8 @@ class ChoiceBuilder:
             self._release(self._stop.flush())
             self._skip(piece)
         else:
+            if piece.name:
+                piece.id = self._options.call_ids.id_of(self._choice, piece.index)
             self._delta.add_call(piece)
             self.buffered_bytes += len(piece.arguments)
 

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from jaxchat.chat.context import random_id
 from jaxchat.chat.response.stop import held_back
 
 
 @dataclass
 class CallPart:
-    """A part of a call. The first part has id and name. Each part has the text of arguments since the previous part."""
+    """A part of a call. The first part has the name. Each part has the text of arguments since the previous part.
+
+    Parsers leave `id` empty. `ChoiceBuilder` sets it in the first part.
+    """
 
     index: int
     arguments: str = ""
@@ -97,8 +99,8 @@ class StreamParser:
         return False
 
     def begin_call(self, name: str, pieces: list[Segment]) -> None:
-        """Appends the first part of a call of the function `name` to `pieces`, with a new id."""
-        pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=name))
+        """Appends the first part of a call of the function `name` to `pieces`."""
+        pieces.append(CallPart(self._begun, name=name))
         self._begun += 1
         self._arguments = JsonEnd()
 

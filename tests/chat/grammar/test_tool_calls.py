@@ -56,8 +56,8 @@ def calls_of(text: str) -> list[tuple[str, Any]]:
     calls: list[CallPart] = []
     for part in parser.feed(text):
         if isinstance(part, CallPart):
-            calls += [part] if part.id else []
-            calls[-1].arguments += "" if part.id else part.arguments
+            calls += [part] if part.name else []
+            calls[-1].arguments += "" if part.name else part.arguments
     assert parser.complete == len(calls)
     return [(part.name, json.loads(part.arguments)) for part in calls]
 

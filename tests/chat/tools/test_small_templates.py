@@ -175,7 +175,7 @@ def test_calls_of_a_template_are_read_and_written(name: str) -> None:
                 for segment in parser.feed(text[start : start + step]):
                     assert not (isinstance(segment, str) and segment), "syntax is no content"
                     if isinstance(segment, CallPart):
-                        read += [[segment.name, ""]] if segment.id else []
+                        read += [[segment.name, ""]] if segment.name else []
                         read[-1][1] += segment.arguments
             assert [(called, json.loads(given)) for called, given in read] == calls
             assert parser.complete == len(calls) and parser.flush() == ""

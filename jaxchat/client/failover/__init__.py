@@ -1,0 +1,30 @@
+"""Calls over several replicas of a server: a call whose replica is lost goes on at another one.
+
+An answer depends on its request and seed alone, bit for bit. So the same request, sent again to a replica with the same
+`system_fingerprint`, gives the same answer, and a stream continues after what was delivered of it.
+"""
+
+from jaxchat.client.failover.asyncio_calls import AsyncCalls, Metadata
+from jaxchat.client.failover.attempts import FailoverPolicy
+from jaxchat.client.failover.blocking_calls import BlockingCalls, BlockingStream
+from jaxchat.client.failover.chat_stream import ResumableChat, resumable_chat
+from jaxchat.client.failover.replicas import Replica, ReplicaSet
+from jaxchat.client.failover.resumable import Resumable, Whole, repeatable
+from jaxchat.client.failover.targets import Address, split_targets
+
+__all__ = [
+    "Address",
+    "AsyncCalls",
+    "BlockingCalls",
+    "BlockingStream",
+    "FailoverPolicy",
+    "Metadata",
+    "Replica",
+    "ReplicaSet",
+    "Resumable",
+    "ResumableChat",
+    "Whole",
+    "repeatable",
+    "resumable_chat",
+    "split_targets",
+]

@@ -1,0 +1,1 @@
+"""Kills servers under load and compares answers with undisturbed ones."""
