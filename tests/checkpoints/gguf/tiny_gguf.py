@@ -14,19 +14,8 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from tests import tiny
+from tools.parity.forms.gguf_files import LAYER, OUTER
 
-LAYER = {
-    "input_layernorm": "attn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "post_attention_layernorm": "ffn_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
-OUTER = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 Values = Mapping[str, Any]
 
 
