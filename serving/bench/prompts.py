@@ -90,7 +90,7 @@ def _prompt(config: BenchConfig, text: str) -> Body:
 def _read(path: Path, config: BenchConfig) -> Sequence[Body]:
     rows = [
         _row(config, line, f"{path}, line {number}")
-        for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1)
+        for number, line in enumerate(path.read_text("utf-8-sig").split("\n"), 1)
         if line.strip()
     ]
     if not rows:

@@ -79,7 +79,10 @@ async def _read(response: aiohttp.ClientResponse, timing: Timing) -> None:
     async for data in response.content.iter_any():
         now = time.perf_counter()
         for event in events.feed(data):
-            _note(event, now, timing)
+            try:
+                _note(event, now, timing)
+            except (AttributeError, TypeError, ValueError):
+                raise StreamError(f"not an event of the API: {_words(json.dumps(event).encode())}") from None
     if not events.done:
         raise StreamError("the stream ended before [DONE]")
     if not timing.output_tokens:
@@ -92,8 +95,8 @@ def _note(event: Any, now: float, timing: Timing) -> None:
     if error := event.get("error"):
         raise StreamError(f"error event: {_words(json.dumps({'error': error}).encode())}")
     if usage := event.get("usage"):
-        timing.prompt_tokens = usage.get("prompt_tokens", 0)
-        timing.output_tokens = usage.get("completion_tokens", 0)
+        timing.prompt_tokens = int(usage.get("prompt_tokens") or 0)
+        timing.output_tokens = int(usage.get("completion_tokens") or 0)
     if any(map(_has_output, event.get("choices") or ())):
         timing.arrivals.append(now)
 

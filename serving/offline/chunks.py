@@ -17,7 +17,7 @@ def read_events(text: str) -> list[Json]:
         ValueError: a chunk is not JSON, or the stream ended with an error or before `[DONE]`.
     """
     chunks: list[Json] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         data = line.removeprefix("data:").strip()
         if not line.startswith("data:"):
             continue
@@ -33,7 +33,7 @@ def join_chunks(chunks: Iterable[Mapping[str, Any]]) -> Json:
     """Returns the whole answer whose chunks these are: a chat completion or a text completion.
 
     Raises:
-        AttributeError, KeyError, TypeError: a chunk has another form.
+        AttributeError, LookupError, TypeError, ValueError: a chunk has another form.
     """
     answer: Json = {}
     choices: dict[int, Json] = {}

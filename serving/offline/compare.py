@@ -36,15 +36,19 @@ def first_difference(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Dif
     Compares tokens before texts, because they tell the place best. Ids, times, cached tokens and the fingerprint are
     not compared, nor a usage that only one answer has. Null is the same as absent.
     """
-    parts = _comparable(recorded), _comparable(now)
+    parts = comparable(recorded), comparable(now)
     if not all("usage" in part for part in parts):
         for part in parts:
             part.pop("usage", None)
     return next(_differences(*parts, ""), None)
 
 
-def _comparable(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what determines an answer, in the order in which it is compared."""
+def comparable(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what determines an answer, in the order in which it is compared.
+
+    Raises:
+        AttributeError, KeyError, TypeError: the answer has another form.
+    """
     result = _only(answer, ("prompt_token_ids",))
     result["choices"] = [_choice(choice) for choice in answer.get("choices") or ()]
     if isinstance(usage := answer.get("usage"), Mapping):

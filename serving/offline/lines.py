@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class BatchInput:
         self._file = path.open("rb")
         for number, text in enumerate(self._file, 1):
             digest.update(text)
-            if text.strip():
+            if text.removeprefix(codecs.BOM_UTF8).strip():
                 self._places.append((offset, number))
                 self._check_id(text, number)
             offset += len(text)

@@ -31,7 +31,7 @@ def output_line(line: BatchLine, status: int, body: Mapping[str, Any]) -> bytes:
         },
         "error": None,
     }
-    return (json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n").encode()
+    return _json(value) + b"\n"
 
 
 def refused_line(line: BatchLine) -> bytes:
@@ -53,8 +53,8 @@ def stable_answer(body: Mapping[str, Any], digest: str) -> Json:
     """
     answer = dict(body)
     if isinstance(answer.get("id"), str):
-        prefix, separator, _ = answer["id"].partition("-")
-        answer["id"] = _id(f"{prefix}{separator}", digest)
+        prefix, dash, _ = answer["id"].partition("-")
+        answer["id"] = _id(f"{prefix}-" if dash else "", digest)
     if "created" in answer:
         answer["created"] = 0
     if isinstance(answer.get("usage"), dict):
@@ -62,6 +62,15 @@ def stable_answer(body: Mapping[str, Any], digest: str) -> Json:
     if isinstance(answer.get("choices"), list):
         answer["choices"] = [_choice(choice, f"{digest} {index}") for index, choice in enumerate(answer["choices"])]
     return answer
+
+
+def _json(value: Json) -> bytes:
+    """Returns the JSON text of a value in UTF-8. Lone surrogates, which UTF-8 does not have, are escaped."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _choice(choice: Json, name: str) -> Json:

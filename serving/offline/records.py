@@ -10,6 +10,7 @@ from typing import Any
 
 from jaxchat.errors import safe_repr
 from serving.offline.chunks import join_chunks, read_events
+from serving.offline.compare import comparable
 from serving.offline.lines import parse_line
 
 Json = dict[str, Any]
@@ -61,6 +62,8 @@ def _values(path: Path) -> Iterator[tuple[str, Any]]:
     text = path.read_text("utf-8-sig")
     try:
         value = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"{path}: not valid JSON: it is nested too deep") from None
     except ValueError:
         yield from _lines(path, text)
         return
@@ -72,13 +75,13 @@ def _values(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
     empty = True
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # texts in JSON may hold U+2028, at which `splitlines` splits
         if not line.strip():
             continue
         try:
             empty = False
             yield f"{path}, line {number}", json.loads(line)
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise ValueError(f"{path}, line {number}: not valid JSON: {error}") from None
     if empty:
         raise ValueError(f"{path}: the file is empty")
@@ -94,6 +97,11 @@ def _record(name: str, value: Any) -> Record:
         raise ValueError(f"{name}: 'request' must be an object, got {safe_repr(request)}")
     request = {key: each for key, each in request.items() if key not in ("stream", "stream_options")}
     if request.get("seed") is None:
+        if seed is not None and _prompts(request) > 1:
+            raise ValueError(
+                f"{name}: prompt p of a request without a seed used the seed of the record plus p, so one request "
+                "cannot repeat them all. Make a record for each prompt"
+            )
         request["seed"] = seed
         if seed is None and request.get("temperature") != 0:
             raise ValueError(
@@ -102,6 +110,12 @@ def _record(name: str, value: Any) -> Record:
             )
     path = "/v1/completions" if "messages" not in request else "/v1/chat/completions"
     return Record(name, path, request, _whole(name, value["response"]))
+
+
+def _prompts(request: Json) -> int:
+    """Returns the number of prompts of a text completion; 1 for a chat."""
+    prompt = request.get("prompt")
+    return len(prompt) if isinstance(prompt, list) and not all(isinstance(each, int) for each in prompt) else 1
 
 
 def _is_batch(value: Any) -> bool:
@@ -113,10 +127,14 @@ def _whole(name: str, response: Any) -> Json:
     try:
         chunks = read_events(response) if isinstance(response, str) else response
         answer = join_chunks(chunks) if isinstance(chunks, list) else chunks
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{name}: the chunks of 'response' are not those of an answer: {error}") from None
     if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
         raise ValueError(f"{name}: 'response' is not an answer: it has no 'choices'")
+    try:
+        comparable(answer)
+    except (AttributeError, KeyError, TypeError):
+        raise ValueError(f"{name}: 'response' is not an answer: its choices have another form") from None
     return answer
 
 

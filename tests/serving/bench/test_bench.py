@@ -83,12 +83,18 @@ FAILURES = {
     "error": lambda events: [*events[:2], event({"error": {"message": "the device is lost"}})],
     "no usage": lambda events: [*events[:-2], events[-1]],
     "not JSON": lambda events: [b"data: oops\n\n"],
+    "another choice": lambda events: [event({"choices": ["oops"]})],
+    "another delta": lambda events: [event({"choices": [{"delta": "oops"}]})],
+    "another usage": lambda events: [event({"choices": [], "usage": "oops"})],
 }
 SAYS = {
     "torn": "the stream ended before [DONE]",
     "error": "error event: the device is lost",
     "no usage": "the stream has no usage, so tokens cannot be counted",
     "not JSON": "not an event of the API: oops",
+    "another choice": 'not an event of the API: {"choices": ["oops"]}',
+    "another delta": 'not an event of the API: {"choices": [{"delta": "oops"}]}',
+    "another usage": 'not an event of the API: {"choices": [], "usage": "oops"}',
     "refused": "status 429: The queue is full",
 }
 

@@ -78,4 +78,4 @@ def run(
 
 def outputs(path: Path) -> list[dict[str, Any]]:
     """Returns the lines of an output."""
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]

@@ -73,6 +73,15 @@ def test_what_depends_on_time_chance_or_load_is_replaced() -> None:
     assert body["created"] == 17  # the argument stays as it is
 
 
+def test_an_id_without_a_beginning_derives_from_the_line_too() -> None:
+    assert stable_answer({"id": "8f14e45f"}, "digest") == stable_answer({"id": "c9f0f895"}, "digest")
+
+
+def test_a_custom_id_that_is_not_unicode_comes_back_as_it_was(tmp_path: Path) -> None:
+    run(write(tmp_path / "in", request("\ud83d", "half"), request("\U0001f600", "whole")), tmp_path / "out")
+    assert [line["custom_id"] for line in outputs(tmp_path / "out")] == ["\ud83d", "\U0001f600"]
+
+
 def test_a_batch_cut_at_any_place_ends_with_the_same_output(tmp_path: Path, source: Path) -> None:
     """Cuts the state at many places, in the header and in lines, as a kill or a full disk may, and continues."""
     whole = tmp_path / "whole"

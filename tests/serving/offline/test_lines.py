@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 
@@ -52,6 +53,14 @@ def test_lines_are_numbered_with_empty_ones_and_found_again(tmp_path: Path) -> N
     source = BatchInput(write(tmp_path / "in", request("a"), "", "ä", request("b"), ""))
     assert len(source) == 3
     assert [source.line(index).custom_id for index in (2, 0, 1)] == ["b", "a", None]
+    source.close()
+
+
+def test_a_byte_order_mark_before_an_empty_line_is_no_request(tmp_path: Path) -> None:
+    path = tmp_path / "in"
+    path.write_bytes(codecs.BOM_UTF8 + b"\r\n" + json.dumps(request("a")).encode())
+    source = BatchInput(path)
+    assert len(source) == 1 and source.line(0).custom_id == "a"
     source.close()
 
 

@@ -94,6 +94,19 @@ def test_a_batch_and_its_output(server: Running, tmp_path: Path, capsys: pytest.
     assert "custom_id 'b': different" in capsys.readouterr().out
 
 
+def test_texts_may_hold_other_ends_of_lines(
+    server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "one\u2028two\u0085three\x0bfour"
+    source, out = str(write(tmp_path / "in", request("a", text))), tmp_path / "out"
+    assert main(["batch", source, str(out), "--url", server.rest]) == 0
+    assert main(["replay", source, str(out), "--url", server.rest]) == 0
+    chunk = {"choices": [{"index": 0, "text": text}]}
+    events = f"data: {json.dumps(chunk, ensure_ascii=False)}\n\ndata: [DONE]\n\n"
+    assert read_events(events) == [chunk]
+    capsys.readouterr()
+
+
 def test_a_chat_that_is_recorded_can_be_replayed(
     server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +199,22 @@ def test_what_differs_between_equal_answers_is_not_compared() -> None:
         ('{"request": {"seed": 1}, "response": {"error": {}}}', "'response' is not an answer"),
         ('{"request": {"seed": 1}, "response": "data: {}"}', "ended before [DONE]"),
         ('{"request": {"seed": 1}, "response": {"choices": []}}\n{broken', "line 2: not valid JSON"),
+        ('{"request": {"seed": 1}, "response": {"choices": [null]}}', "its choices have another form"),
+        ('{"request": {"seed": 1}, "response": {"choices": [{"message": "hello"}]}}', "its choices have another form"),
+        (
+            '{"request": {"seed": 1}, "response": {"choices": [{"message": {"tool_calls": [{}]}}]}}',
+            "its choices have another form",
+        ),
+        (
+            '{"request": {"seed": 1}, "response": '
+            '[{"choices": [{"index": 0, "delta": {"tool_calls": [{"index": -1}]}}]}]}',
+            "the chunks of 'response' are not those of an answer",
+        ),
+        ("[" * 100_000, "nested too deep"),
+        (
+            '{"request": {"prompt": ["a", "b"]}, "seed": 1, "response": {"choices": []}}',
+            "Make a record for each prompt",
+        ),
     ],
 )
 def test_records_that_cannot_be_replayed(tmp_path: Path, text: str, message: str) -> None:
