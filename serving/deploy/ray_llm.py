@@ -26,6 +26,7 @@ from ray.llm._internal.serve.core.configs import openai_api_models as ray_api
 from ray.llm._internal.serve.core.protocol import LLMServerProtocol
 
 from jaxchat.errors import ChatError, safe_repr
+from jaxchat.model_directory import model_id
 from jaxchat.openai_json import error_to_json
 from serving.deploy.ray_group import STRATEGY, Group, GroupConfig, replica_options
 from serving.rest import create_app
@@ -76,7 +77,7 @@ class RayLLMServer(LLMServerProtocol):
         llm_config: Ray's configuration of the model.
 
     Raises:
-        ValueError: `model_id` is not the id of the model, or a setting is not allowed.
+        ValueError: `model_id` is not the id of the model, or a setting is not allowed or not applied.
         TypeError: `engine_kwargs` has an unknown setting.
     """
 
@@ -85,10 +86,11 @@ class RayLLMServer(LLMServerProtocol):
         await self.start()
 
     async def start(self) -> None:
-        self._group = Group(_config(self._llm_config))
+        config = _config(self._llm_config)
+        if (name := self._llm_config.model_id) != (served := model_id(config.model)):
+            raise ValueError(f"model_id must be {served!r}, the id of the model, got {name!r}")
+        self._group = Group(config)
         self._session = await self._group.start()
-        if self._session.model_id != (name := self._llm_config.model_id):
-            raise ValueError(f"model_id must be the model's id {self._session.model_id!r}, got {safe_repr(name)}")
         self._app = create_app(self._session)
 
     async def __serve_build_asgi_app__(self) -> Any:
@@ -198,5 +200,17 @@ def _error(body: Mapping[str, Any], status: int) -> Any:
 
 
 def _config(llm_config: Any) -> GroupConfig:
-    source = llm_config.model_loading_config.model_source or llm_config.model_id
+    """Reads Ray's configuration. Raises ValueError for settings that are not applied."""
+    loading, placement = llm_config.model_loading_config, llm_config.placement_group_config or {}
+    source = loading.model_source or llm_config.model_id
+    if not isinstance(source, str):
+        raise ValueError(f"model_source must be a model's name or folder, got {safe_repr(source)}")
+    for name, value in (
+        ("lora_config", llm_config.lora_config),
+        ("tokenizer_source", loading.tokenizer_source),
+        ("accelerator_type (name its resource in bundle_per_worker)", llm_config.accelerator_type),
+        ("placement_group_config", [key for key in placement if key not in ("bundle_per_worker", "strategy")]),
+    ):
+        if value:
+            raise ValueError(f"{name} is not supported, got {safe_repr(value)}")
     return GroupConfig.of(source, llm_config.engine_kwargs)
