@@ -7,6 +7,7 @@
 # make proto  regenerate jaxchat/v1 from proto/
 # make bench  measure beside the peers; ARGS="--install-peers" installs these first
 # make clients  drive the server with other people's packages; ARGS names some, or is "--write docs/clients.md"
+# make ray    serve the bundled model under Ray, on a cluster of nodes on this machine, and end processes of it
 # make aot    compile for TPUs without having one, check the programs, write docs/tpu.md; takes half an hour
 # make aot-gpu  the same for an H200, without a document
 
@@ -21,12 +22,14 @@ BUF := .npm/node_modules/.bin/buf
 BIN := $(VENV)/bin
 AOT_VENV ?= .venv-aot
 GPU_VENV ?= .venv-gpu
+RAY_VENV ?= .venv-ray
+VLLM_VERSION := 0.29.0
 
 # Two workers: much of a test is start-up or waiting, on one core.
 PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PINS := pyproject.toml $(wildcard constraints/*.txt)
 
-.PHONY: run test exhaustive quick lint buf pytest sanitize proto baseline bench clients aot aot-gpu clean venv
+.PHONY: run test exhaustive quick lint buf pytest sanitize proto baseline bench clients ray aot aot-gpu clean venv
 
 # Runs every time, so that PYTHON is compared with an environment that is there already.
 venv:
@@ -95,6 +98,20 @@ bench: $(VENV)/.dev-stamp
 # Clients are installed into separate environments in .clients/.
 clients: $(VENV)/.dev-stamp
 	$(BIN)/python -m tools.clients $(ARGS)
+
+# Ray Serve LLM needs vLLM's classes of requests, and nothing else of vLLM.
+$(RAY_VENV)/.stamp: $(PINS) tools/ray_requirements.txt
+	tools/environment.sh check $(RAY_VENV) $(PYTHON)
+	tools/environment.sh install $(RAY_VENV) --editable '.[rest]' --requirement tools/ray_requirements.txt
+	tools/environment.sh install $(RAY_VENV) --no-deps vllm==$(VLLM_VERSION)
+	touch $@
+
+# One process, a group of two, and the same without Ray's ingress.
+ray: $(RAY_VENV)/.stamp
+	$(RAY_VENV)/bin/python -m tools.ray_cluster --processes 1 $(ARGS)
+	$(RAY_VENV)/bin/python -m tools.ray_cluster --processes 2 $(ARGS)
+	RAY_SERVE_ENABLE_HA_PROXY=1 RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING=1 \
+	  $(RAY_VENV)/bin/python -m tools.ray_cluster --processes 1 $(ARGS)
 
 # The TPU compiler (half a gigabyte) in an environment of its own, for the same jax. It must not look for TPUs.
 $(AOT_VENV)/.stamp: $(PINS)

@@ -144,6 +144,9 @@ class Session(ChatBackend, Protocol):
     def fail(self) -> None:
         """Ends all requests with the error of a failed engine, without waiting for the engine."""
 
+    def forget_prefixes(self) -> None:
+        """Drops the cached prefixes that no sequence uses."""
+
     def summary(self) -> list[tuple[str, str]]: ...
 
     async def drain(self, shutdown_grace: float) -> None: ...

@@ -35,9 +35,7 @@ def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Calla
         MultihostError: a follower does not join in time.
         Exception: any exception of `serve`.
     """
-    from jaxchat.multihost.follower import leave_multihost, multihost_facts
-
-    leader = Leader(config, multihost_facts(model, engine), _exit_on_loss)
+    leader = open_leader(model, engine, config)
     try:
         print(f"Waiting for {config.processes - 1} more processes at {config.coordinator}.", flush=True)
         leader.gather()
@@ -48,6 +46,25 @@ def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Calla
         return status
     finally:
         leader.close()
+
+
+def open_leader(model: str, engine: EngineConfig, config: MultihostConfig) -> Leader:
+    """Returns a leader that listens for followers. Until `lost` is replaced, the loss of one ends this process.
+
+    Raises:
+        ModelError: the model is not found, or lacks `config.json` or `tokenizer.json`.
+        OSError: a file of the model cannot be read, or the address is taken.
+    """
+    from jaxchat.multihost.follower import multihost_facts
+
+    return Leader(config, multihost_facts(model, engine), _exit_on_loss)
+
+
+def leave_multihost() -> None:
+    """Waits at most 30 seconds for the other processes, then leaves the multihost group. The leader calls it last."""
+    from jaxchat.multihost.follower import leave_multihost as leave
+
+    leave()
 
 
 def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, report: Report) -> int:
