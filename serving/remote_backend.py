@@ -113,8 +113,8 @@ class RemoteBackend:
     async def render(self, request: v1.RenderRequest, call: RequestContext) -> v1.RenderResponse:
         return await self._call(self._chat.Render, request, call)
 
-    async def capabilities(self, call: RequestContext) -> v1.Capabilities:
-        return await self._call(self._chat.GetCapabilities, v1.GetCapabilitiesRequest(), call)
+    async def capabilities(self, request: v1.GetCapabilitiesRequest, call: RequestContext) -> v1.Capabilities:
+        return await self._call(self._chat.GetCapabilities, request, call)
 
     async def _call(self, method: Any, request: Message, call: RequestContext) -> Any:
         """Returns the answer of a method with one answer."""
