@@ -219,17 +219,16 @@ def load_session(
         ("context", f"{sizes.max_seq_len} tokens"),
         ("slots", f"{copies}{sizes.slots} sequences decode together, {engine.max_queued} may queue"),
         ("KV pages", f"{copies}{sizes.pages - 1} of {sizes.page_size} tokens, {kv_memory}"),
-        (
-            "programs",
-            f"prefill of {prefills} tokens, decode of {decodes} rows ({engine.determinism})",
-        ),
+        ("programs", f"prefill of {prefills} tokens, decode of {decodes} rows ({engine.determinism})"),
     )
     if notes := "; ".join(template.traits.notes()):
         facts += (("chat template", notes),)
     if template.uses_date:
         facts += (("template date", chat.template_date or "the day of each request in UTC"),)
+    name, *other_names = chat.served_model_name or (model_id(model),)
     info = ModelInfo(
-        id=model_id(model),
+        id=name,
+        other_names=tuple(other_names),
         created=int((directory / "config.json").stat().st_mtime),
         vocab=min(tokenizer.size, vocab),
         logits=sizes.vocab,

@@ -20,6 +20,7 @@ Determinism = Literal["exact", "fast"]
 NamedFinish = Literal["tool_calls", "stop"]
 MAX_DRAFTS = 15  # draft tokens of a sequence in one step
 BLOCK = 128  # tokens that attention reduces over at once; pages tile it
+MAX_MODEL_NAME = 256  # characters of a name in served_model_name
 AUTO = "auto"  # as `cache_dir`: the user's cache folder; as `speculate`: as many drafts as save time
 
 
@@ -205,6 +206,12 @@ class EngineConfig(Settings):
 class ChatConfig(Settings):
     """Settings of chat requests: their limits, and how the model writes tool calls and thoughts."""
 
+    served_model_name: tuple[str, ...] = setting(
+        (),
+        "names that requests may use instead of the model's id; answers have the first, the list of models has all",
+        metavar="NAME",
+        default_text="its id: the hub id, or the name of the directory or file",
+    )
     request_timeout: float | None = setting(
         None,
         "longest time that a request may take, including the time it waits",
@@ -249,6 +256,7 @@ class ChatConfig(Settings):
     def validate(self) -> None:
         if self.request_timeout is not None and self.request_timeout <= 0:
             raise ValueError(f"request_timeout must be more than 0 seconds or None, got {self.request_timeout}")
+        _check_model_names(self.served_model_name)
         _ = self.fixed_day, self.template_kwargs  # raise ValueError if malformed
 
     @property
@@ -276,3 +284,13 @@ class ChatConfig(Settings):
         if not isinstance(value, dict):
             raise ValueError(f"chat_template_kwargs must be a JSON object or None, got {safe_repr(value)}")
         return value
+
+
+def _check_model_names(names: tuple[str, ...]) -> None:
+    """Raises ValueError for a name that is blank, too long, not printable or there twice."""
+    for name in names:
+        if len(name) > MAX_MODEL_NAME or not name.strip() or not name.isprintable():
+            allowed = f"1 to {MAX_MODEL_NAME} printable characters"
+            raise ValueError(f"each of served_model_name must have {allowed}, got {safe_repr(name)}")
+        if names.count(name) > 1:
+            raise ValueError(f"served_model_name must have each name once, got {name!r} twice")

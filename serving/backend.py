@@ -53,7 +53,7 @@ class ChatBackend(Protocol):
     async def render(self, request: v1.RenderRequest, call: RequestContext) -> v1.RenderResponse:
         """Returns the prompts that a completion would use. Raises `ChatError` if it would be rejected."""
 
-    async def capabilities(self, call: RequestContext) -> v1.Capabilities:
+    async def capabilities(self, request: v1.GetCapabilitiesRequest, call: RequestContext) -> v1.Capabilities:
         """Returns which fields of requests are applied, formats and limits. Raises `ChatError` if the call fails."""
 
 
@@ -114,8 +114,19 @@ class ObservableEngine(Protocol):
         """
 
 
-class Session(ChatBackend, Protocol):
-    """A backend with an engine in this process, such as the result of `jaxchat.api.load_session`."""
+class LocalBackend(ChatBackend, Protocol):
+    """A backend whose engines run in this process."""
+
+    async def start(self) -> None: ...
+
+    async def drain(self, shutdown_grace: float) -> None:
+        """Rejects new requests, and waits at most `shutdown_grace` seconds for the open ones to end."""
+
+    async def close(self) -> None: ...
+
+
+class Session(LocalBackend, Protocol):
+    """A backend with one model and its engine, such as the result of `jaxchat.api.load_session`."""
 
     @property
     def model_id(self) -> str: ...
@@ -139,8 +150,6 @@ class Session(ChatBackend, Protocol):
     @property
     def compiles_after_ready(self) -> int: ...
 
-    async def start(self) -> None: ...
-
     def fail(self) -> None:
         """Ends all requests with the error of a failed engine, without waiting for the engine."""
 
@@ -148,10 +157,6 @@ class Session(ChatBackend, Protocol):
         """Drops the cached prefixes that no sequence uses."""
 
     def summary(self) -> list[tuple[str, str]]: ...
-
-    async def drain(self, shutdown_grace: float) -> None: ...
-
-    async def close(self) -> None: ...
 
 
 async def find_model(backend: ChatBackend, model_id: str, call: RequestContext) -> v1.Model:

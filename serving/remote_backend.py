@@ -127,8 +127,8 @@ class RemoteBackend:
         answer: v1.RenderResponse = await self._call("Render", request, call)
         return answer
 
-    async def capabilities(self, call: RequestContext) -> v1.Capabilities:
-        answer: v1.Capabilities = await self._call("GetCapabilities", v1.GetCapabilitiesRequest(), call)
+    async def capabilities(self, request: v1.GetCapabilitiesRequest, call: RequestContext) -> v1.Capabilities:
+        answer: v1.Capabilities = await self._call("GetCapabilities", request, call)
         return answer
 
     async def _call(self, method: str, request: Message, call: RequestContext) -> Any:

@@ -47,6 +47,21 @@ from jaxchat.config import ChatConfig, EngineConfig, MeshConfig
             {"chat_template_kwargs": '{"a": {"b": 1, "b": 2}}'},
             "chat_template_kwargs must be a JSON object: the key 'a.b' occurs twice",
         ),
+        *[
+            (ChatConfig, {"served_model_name": ["a", name]}, f"each of served_model_name must {message}")
+            for name, message in (
+                ("", "be a non-empty string, got ''"),
+                ("  ", "have 1 to 256 printable characters, got '  '"),
+                ("x" * 257, "have 1 to 256 printable characters, got 'xxx"),
+                ("a\nb", "have 1 to 256 printable characters, got 'a\\nb'"),
+                ("\udcff", "have 1 to 256 printable characters, got '\\udcff'"),
+            )
+        ],
+        (
+            ChatConfig,
+            {"served_model_name": ("a", "b", "a")},
+            "served_model_name must have each name once, got 'a' twice",
+        ),
         (ChatConfig, {"named_tool_finish_reason": "length"}, "named_tool_finish_reason must be 'tool_calls' or 'stop'"),
     ],
 )

@@ -148,6 +148,7 @@ class ModelInfo:
     """Facts about the served model.
 
     Attributes:
+        id: the name that answers have.
         created: Unix seconds.
         vocab: number of token ids.
         logits: V, the number of logits, padding included.
@@ -160,6 +161,7 @@ class ModelInfo:
         raw_logprobs: whether log-probabilities are those of the model's logits.
         quantization_forms: names of the forms of quantised checkpoints that can be loaded.
         facts: lines for the start-up message, as (name, value).
+        other_names: further names that requests may use.
     """
 
     id: str
@@ -172,9 +174,19 @@ class ModelInfo:
     raw_logprobs: bool = True
     quantization_forms: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
+    other_names: tuple[str, ...] = ()
     block_size: int = 0
     blocks: int = 0
     backend: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names that requests may use, `id` first."""
+        return self.id, *self.other_names
+
+    def id_of(self, name: str) -> str:
+        """Returns `id` for each of `names`, and any other name as it is."""
+        return self.id if name in self.names else name
 
     def fingerprint_on(self, day: date | None) -> str:
         """Returns the `system_fingerprint` of an answer.

@@ -39,7 +39,7 @@ def model_of(info: ModelInfo, template: ChatTemplate) -> v1.Model:
 def facts_about(info: ModelInfo, template: ChatTemplate, tokenizer: ChatTokenizer) -> list[tuple[str, str]]:
     """Returns the lines of the start-up message, as (name, value)."""
     facts = *info.facts, *facts_of(template.tool_format), *facts_of_thoughts(template.reasoning_format, tokenizer)
-    return [("model", info.id), *facts, ("fingerprint", info.fingerprint_on(template.day))]
+    return [("model", ", ".join(info.names)), *facts, ("fingerprint", info.fingerprint_on(template.day))]
 
 
 def format_name(tool_format: ToolFormat) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -23,7 +24,7 @@ from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.request.params import choices
 from jaxchat.chat.request.prepared import PreparedRequest, prepare
-from jaxchat.chat.request.validate import validate
+from jaxchat.chat.request.validate import check_model, validate
 from jaxchat.chat.response.builder import ResponseBuilder
 from jaxchat.chat.response.choice import ChoiceBuilder
 from jaxchat.chat.response.reasoning import ThoughtSplitter
@@ -67,7 +68,7 @@ class ChatSession:
         self.engine = engine
         self._tokenizer = tokenizer
         self._template = template
-        self._model = model_of(info, template)
+        self._models = [model_of(replace(info, id=name), template) for name in info.names]
         self._grammars = GrammarCompiler(tokenizer, info.logits, tool_format=template.tool_format)
         self._config = config or ChatConfig()
         self.generations = Generations(engine, self._config, info.queue)
@@ -144,7 +145,8 @@ class ChatSession:
         self._schemas.shutdown()
 
     async def models(self, call: RequestContext) -> list[v1.Model]:
-        return [self._model]
+        """Returns an object for each name of the model, the id of its answers first."""
+        return list(self._models)
 
     def summary(self) -> list[tuple[str, str]]:
         """Returns facts for the start-up message, as (name, value)."""
@@ -156,7 +158,7 @@ class ChatSession:
         Raises:
             ChatError: the request is rejected or fails.
         """
-        record = _record(request, call, streamed=False)
+        record = self._record(request, call, streamed=False)
         with self.generations.observed(record):
             prepared = await self._prepare(request, streamed=False)
             generate = await self._generate(prepared)
@@ -177,7 +179,7 @@ class ChatSession:
         Raises:
             ChatError: the request is rejected, before the first chunk, or fails at any time.
         """
-        record = _record(request, call, streamed=True)
+        record = self._record(request, call, streamed=True)
         with self.generations.observed(record):
             prepared = await self._prepare(request, streamed=True)
             generate = await self._generate(prepared)
@@ -218,8 +220,10 @@ class ChatSession:
         """Returns the prompts that a completion would use. Raises `ChatError` if it would be rejected."""
         return await self._token_ids.render(request)
 
-    async def capabilities(self, call: RequestContext) -> v1.Capabilities:
-        """Returns which fields of requests are applied, and formats and limits."""
+    async def capabilities(self, request: v1.GetCapabilitiesRequest, call: RequestContext) -> v1.Capabilities:
+        """Returns which fields of requests are applied, and formats and limits. Raises `ChatError` 404."""
+        if request.HasField("model"):
+            check_model(request, self.info.names)
         if self._capabilities is None:
             describe = partial(capabilities_of, self.info, self._template, self._tokenizer)
             self._capabilities = await asyncio.get_running_loop().run_in_executor(self._pool, describe)
@@ -236,7 +240,7 @@ class ChatSession:
     async def _prepare(self, request: v1.ChatCompletionRequest, *, streamed: bool) -> PreparedRequest:
         """Validates and interprets a request. Raises ChatError."""
         self.generations.check_accepting()
-        tool_choice = validate(request, vocab_size=self.info.vocab, model_ids=(self.info.id,), streamed=streamed)
+        tool_choice = validate(request, vocab_size=self.info.vocab, model_ids=self.info.names, streamed=streamed)
         interpret = partial(
             prepare,
             request,
@@ -276,6 +280,6 @@ class ChatSession:
             raise errors.context_length_exceeded(self.info.context, prompt, limit or least or None)
         return limit or self.info.context - prompt
 
-
-def _record(request: v1.ChatCompletionRequest, call: RequestContext, *, streamed: bool) -> Record:
-    return call.record(model=request.model, streamed=streamed, choices=choices(request), user=request.user)
+    def _record(self, request: v1.ChatCompletionRequest, call: RequestContext, *, streamed: bool) -> Record:
+        model = self.info.id_of(request.model)
+        return call.record(model=model, streamed=streamed, choices=choices(request), user=request.user)

@@ -46,7 +46,7 @@ class TextCompleter:
         Raises:
             ChatError: the request is rejected or fails.
         """
-        record = _record(request, call, streamed=False)
+        record = self._record(request, call, streamed=False)
         with self._generations.observed(record):
             prepared = await self.prepare(request, streamed=False)
             grammar = await self._grammar(prepared)
@@ -66,7 +66,7 @@ class TextCompleter:
         Raises:
             ChatError: the request is rejected, before the first part, or fails at any time.
         """
-        record = _record(request, call, streamed=True)
+        record = self._record(request, call, streamed=True)
         with self._generations.observed(record):
             prepared = await self.prepare(request, streamed=True)
             grammar = await self._grammar(prepared)
@@ -90,7 +90,7 @@ class TextCompleter:
         """Validates and interprets a request. Raises `ChatError` if the request is rejected."""
         self._generations.check_accepting()
         info = self._info
-        settings = validate_text(request, vocab_size=info.vocab, model_ids=(info.id,), streamed=streamed)
+        settings = validate_text(request, vocab_size=info.vocab, model_ids=info.names, streamed=streamed)
         if request.echo and request.HasField("logprobs") and not info.raw_logprobs:
             raise unsupported("echo", ECHO_NEEDS_RAW)
         interpret = partial(prepare_text, request, settings, self._tokenizer, context=info.context, vocab=info.vocab)
@@ -125,12 +125,12 @@ class TextCompleter:
             for options in [prepared.choice_options(place, self._tokenizer)] * prepared.choices
         ]
 
+    def _record(self, request: v1.TextCompletionRequest, call: RequestContext, *, streamed: bool) -> Record:
+        count = max(1, len(request.prompt)) * (request.n if request.HasField("n") else 1)
+        model = self._info.id_of(request.model)
+        return call.record(model=model, streamed=streamed, choices=count, user=request.user)
+
 
 def _nothing() -> ChoiceDelta:
     """Returns the output of a completion of at most 0 tokens."""
     return ChoiceDelta(finish=v1.FINISH_REASON_LENGTH)
-
-
-def _record(request: v1.TextCompletionRequest, call: RequestContext, *, streamed: bool) -> Record:
-    count = max(1, len(request.prompt)) * (request.n if request.HasField("n") else 1)
-    return call.record(model=request.model, streamed=streamed, choices=count, user=request.user)

@@ -57,7 +57,7 @@ class TokenIds:
         """Returns the token ids of a text or of a conversation. Raises `ChatError` if the request is rejected."""
         check_known(request)
         if request.HasField("model"):
-            check_model(request, (self._info.id,))
+            check_model(request, self._info.names)
         kind = request.WhichOneof("input")
         if kind is None:
             raise missing("prompt", "Either prompt or messages is required.")
@@ -71,7 +71,7 @@ class TokenIds:
         """Returns the text of token ids. Raises `ChatError` if the request is rejected."""
         check_known(request)
         if request.HasField("model"):
-            check_model(request, (self._info.id,))
+            check_model(request, self._info.names)
         for token in request.tokens:
             if not 0 <= token < self._info.vocab:
                 raise invalid("tokens", f"token ids are from 0 to {self._info.vocab - 1}, got {token}.")
@@ -103,7 +103,7 @@ class TokenIds:
         chat = v1.ChatCompletionRequest(model=info.id, messages=conversation.messages, tools=conversation.tools)
         if conversation.HasField("chat_template_kwargs"):
             chat.chat_template_kwargs = conversation.chat_template_kwargs
-        tool_choice = validate(chat, vocab_size=info.vocab, model_ids=(info.id,))
+        tool_choice = validate(chat, vocab_size=info.vocab, model_ids=info.names)
         check_callable(tool_choice, template.tool_format)
         variables = template.variables(template_kwargs(chat, template, tools=tool_choice.visible))
         begins = conversation.add_generation_prompt or not conversation.HasField("add_generation_prompt")

@@ -73,6 +73,7 @@ def _pin_settings(args: argparse.Namespace) -> dict[str, Any]:
     if args.determinism == "fast":
         to_stderr("With --determinism fast answers depend on load, so an interrupted batch may end differently.")
     chat, engine = asdict(from_flags(args, ChatConfig)), from_flags(args, EngineConfig)
+    chat["served_model_name"] = list(chat["served_model_name"])  # as it is read from the state, which is JSON
     settings = {name: value for name, value in chat.items() if name not in _NOT_FOR_ANSWERS}
     limits = {name: getattr(args, name) for name in BODY_SETTINGS}
     return settings | limits | {"max_seq_len": engine.max_seq_len, "logprobs": engine.logprobs}

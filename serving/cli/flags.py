@@ -37,9 +37,16 @@ def add_flags(parser: argparse.ArgumentParser, config: type, title: str, only: C
         group.add_argument(_flag(field.name), dest=field.name, default=field.default, help=_help(field), **options)
 
 
-def from_flags(args: argparse.Namespace, config: type[Config]) -> Config:
-    """Returns the configuration that the flags describe. Raises ValueError if a value is not allowed."""
-    return config(**{field.name: _value(getattr(args, field.name)) for field in fields(config)})  # type: ignore[arg-type]
+def from_flags(args: argparse.Namespace, config: type[Config], **fixed: Any) -> Config:
+    """Returns the configuration that the flags describe. Raises ValueError if a value is not allowed.
+
+    Args:
+        args: the parsed flags.
+        config: the configuration class.
+        fixed: settings whose flags are not read.
+    """
+    names = [field.name for field in fields(config) if field.name not in fixed]  # type: ignore[arg-type]
+    return config(**{name: _value(getattr(args, name)) for name in names}, **fixed)
 
 
 def to_flags(config: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Serve a model over gRPC and REST until Ctrl-C or SIGTERM."""
+"""Serve one or several models over gRPC and REST until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxchat.cache import cache_folder
 from jaxchat.chat.context import RequestContext
-from jaxchat.config import ChatConfig, EngineConfig
+from jaxchat.config import EngineConfig
+from jaxchat.errors import ModelError
 from jaxchat.openai_json import request_from_kwargs
 from serving.auth import read_keys
-from serving.backend import Session
+from serving.backend import LocalBackend, Session
 from serving.cli.environment import claim_gpu_memory, quiet_compiler
 from serving.cli.flags import add_flags, from_flags
+from serving.cli.model_flags import ModelChoice, add_model_flags, check_combination, models_from_flags
 from serving.cli.progress import Progress
 from serving.config import LogConfig, MultihostConfig, ServeConfig
+from serving.model_router import ModelRouter
 from serving.observability import logs
 from serving.observability.observers import check_extras, observe
 from serving.servers import Servers
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FAILURE_NOTICE = 1.0  # seconds during which a failed server still answers clients and health probes
+MEMORY_ADVICE = "--pages, --max-seq-len and --slots, which hold for each model, decide how much its KV pages take"
 EXAMPLE = """\
 Try it:
   curl {url}/v1/chat/completions -H 'Content-Type: application/json'{key} \\
@@ -37,45 +43,44 @@ Try it:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "model directory, GGUF file, hub id, or 'bundled' for the small model in the package (default: bundled)"
-    parser.add_argument("--model", default="bundled", help=text)
+    add_model_flags(parser)
     add_flags(parser, ServeConfig, "addresses and limits")
-    add_flags(parser, ChatConfig, "requests")
     add_flags(parser, EngineConfig, "engine")
     add_flags(parser, MultihostConfig, "multihost: several processes that serve one model")
     add_flags(parser, LogConfig, "log")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves a model. Returns 0 after a clean stop, 1 after a failure of the engine.
+    """Serves models. Returns 0 after a clean stop, 1 after a failure of an engine.
 
     Raises:
-        KeyboardInterrupt: SIGTERM or Ctrl-C arrived while the model was loading.
+        KeyboardInterrupt: SIGTERM or Ctrl-C arrived while a model was loading.
         Exception: any exception of loading or listening. In a multihost group, such an exception ends the process.
     """
     log_config = from_flags(args, LogConfig)
     logs.configure(log_config)
-    serve, engine, chat = from_flags(args, ServeConfig), from_flags(args, EngineConfig), from_flags(args, ChatConfig)
+    serve, engine, models = from_flags(args, ServeConfig), from_flags(args, EngineConfig), models_from_flags(args)
     multihost = from_flags(args, MultihostConfig)
+    check_combination(models, serve, engine, multihost)
     _check(serve)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # while loading, SIGTERM acts like Ctrl-C
-    progress = Progress(cache_folder(engine.cache_dir), logs.notices(log_config))
+    folder, say = cache_folder(engine.cache_dir), logs.notices(log_config)
     claim_gpu_memory()
     quiet_compiler(log_config.log_level)
-    from jaxchat.api import load_session  # imports jax
-
     if multihost.processes == 1:
-        return asyncio.run(_serve(load_session(args.model, engine, progress, chat, tune_process=True), serve))
+        return asyncio.run(_serve(_load(models, engine, folder, say), serve))
+    model, chat, progress = models[0].model, models[0].chat, Progress(folder, say)
+    from jaxchat.api import load_session  # imports jax
     from serving.cli.multihost import exit_on_failure, lead, run_follower
 
     if multihost.process_id:
-        return exit_on_failure(lambda: run_follower(args.model, engine, multihost, progress))
+        return exit_on_failure(lambda: run_follower(model, engine, multihost, progress))
 
     def serve_as_leader(leader: Leader) -> int:
-        session = load_session(args.model, engine, progress, chat, leader, tune_process=True)
-        return asyncio.run(_serve(session, serve, leader))
+        session = load_session(model, engine, progress, chat, leader, tune_process=True)
+        return asyncio.run(_serve([session], serve, leader))
 
-    return exit_on_failure(lambda: lead(args.model, engine, multihost, serve_as_leader))
+    return exit_on_failure(lambda: lead(model, engine, multihost, serve_as_leader))
 
 
 def _check(serve: ServeConfig) -> None:
@@ -87,30 +92,54 @@ def _check(serve: ServeConfig) -> None:
     server_tls(serve.tls_cert, serve.tls_key, serve.tls_client_ca)
 
 
-async def _serve(session: Session, serve: ServeConfig, leader: Leader | None = None) -> int:
+def _load(
+    models: Sequence[ModelChoice], engine: EngineConfig, folder: Path | None, say: Callable[[str], None]
+) -> list[Session]:
+    """Loads models one after the other. Raises ModelError and more, as `jaxchat.api.load_session`."""
+    from jaxchat.api import load_session  # imports jax
+
+    sessions: list[Session] = []
+    for number, each in enumerate(models, 1):
+        if len(models) > 1:
+            say(f"Model {number} of {len(models)}: {each.names[0]}")
+        try:
+            session = load_session(each.model, engine, Progress(folder, say), each.chat, tune_process=True)
+        except RuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            beside = f" beside {', '.join(before.model for before in models[: number - 1])}" if sessions else ""
+            raise ModelError(f"{each.model}: does not fit into memory{beside}: {error}; {MEMORY_ADVICE}") from None
+        sessions.append(session)
+    return sessions
+
+
+async def _serve(sessions: Sequence[Session], serve: ServeConfig, leader: Leader | None = None) -> int:
     stop = stop_signal()
     if leader:
-        _watch_followers(leader, session, stop)
-    observers = observe(session, serve)
-    servers = Servers(session, serve, observers.metrics)
+        _watch_followers(leader, sessions[0], stop)
+    backend: LocalBackend = sessions[0] if len(sessions) == 1 else ModelRouter(sessions)
+    observers = observe(sessions, serve)
+    servers = Servers(backend, serve, observers.metrics)
     remaining_grace = 0.0
     try:
-        await session.start()
+        await backend.start()
         await servers.start()
-        _announce(session, servers, keyed=bool(serve.api_keys))
-        await _ask(session, serve.startup_prompt)
+        _announce(sessions, servers, keyed=bool(serve.api_keys))
+        for session in sessions:
+            await _ask(session, serve.startup_prompt)
         print("Ready. Ctrl-C stops.", flush=True)
-        await first(stop.wait(), session.failed.wait())
+        await first(stop.wait(), *(session.failed.wait() for session in sessions))
         await servers.refuse()
-        if session.failed.is_set():
-            print("jaxchat: the engine failed; see the log. Stopping.", file=sys.stderr, flush=True)
+        if failed := [session.model_id for session in sessions if session.failed.is_set()]:
+            engine = "the engine" if len(sessions) == 1 else f"the engine of {', '.join(failed)}"
+            print(f"jaxchat: {engine} failed; see the log. Stopping.", file=sys.stderr, flush=True)
             await asyncio.sleep(FAILURE_NOTICE)
             return 1
-        remaining_grace = await drain(session, serve.shutdown_grace)
+        remaining_grace = await drain(backend, serve.shutdown_grace)
         return 0
     finally:
         await servers.stop(remaining_grace)
-        await session.close()
+        await backend.close()
         await asyncio.to_thread(observers.close)
 
 
@@ -128,8 +157,8 @@ def _watch_followers(leader: Leader, session: Session, stop: asyncio.Event) -> N
     leader.lost, leader.leaving = lost, leaving
 
 
-def _announce(session: Session, servers: Servers, *, keyed: bool) -> None:
-    lines = session.summary()
+def _announce(sessions: Sequence[Session], servers: Servers, *, keyed: bool) -> None:
+    lines = [line for session in sessions for line in session.summary()]
     if servers.grpc_address:
         lines.append(("gRPC", servers.grpc_address))
     if servers.rest_address:
@@ -140,7 +169,7 @@ def _announce(session: Session, servers: Servers, *, keyed: bool) -> None:
     print("\n".join(f"{name:<{width}}  {value}" for name, value in lines))
     if servers.rest_address:
         key = " -H 'Authorization: Bearer KEY'" if keyed else ""
-        print(EXAMPLE.format(url=servers.rest_url, key=key, model=session.model_id))
+        print(EXAMPLE.format(url=servers.rest_url, key=key, model=sessions[0].model_id))
 
 
 async def _ask(session: Session, question: str | None) -> None:

@@ -98,7 +98,7 @@ class Replica:
     async def GetCapabilities(
         self, request: v1.GetCapabilitiesRequest, grpc_context: RayServegRPCContext
     ) -> v1.Capabilities:
-        return await self._session.capabilities(_call(grpc_context))
+        return await _answer(self._session.capabilities, request, grpc_context, v1.Capabilities())
 
     async def ListModels(
         self, request: v1.ListModelsRequest, grpc_context: RayServegRPCContext

@@ -89,7 +89,7 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
 
     async def GetCapabilities(self, request: v1.GetCapabilitiesRequest, context: Context) -> v1.Capabilities:
         async with self._call(request, context) as call:
-            return await self._backend.capabilities(call)
+            return await self._backend.capabilities(request, call)
 
     def _done(self, _: Any) -> None:
         self.open.leave()

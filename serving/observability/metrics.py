@@ -5,6 +5,7 @@ The server chooses all label values. They are few, and none is a user, a key or 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import takewhile
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -19,38 +20,84 @@ _WHOLE = (0.1, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 4
 
 
 class Metrics:
-    """An observer that counts requests and tokens. `page` returns these counts and those of the engine.
+    """An observer that counts requests and tokens of each model. `page` returns these counts and those of the engines.
+
+    Requests that name no model of the server count for the first one.
 
     Args:
-        session: answers the requests.
+        sessions: answer the requests, each for another model.
         prefix: what the names begin with, before the colon. With "vllm", dashboards for vLLM show this server.
     """
 
-    def __init__(self, session: Session, prefix: str = "jaxchat"):
-        self._model, self._prefix = session.model_id, prefix
+    def __init__(self, sessions: Sequence[Session], prefix: str = "jaxchat"):
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(EngineMetrics(session, prefix))
-        self._first = self._histogram("time_to_first_token_seconds", "From acceptance to the first token.", _FIRST)
-        self._gap = self._histogram("inter_token_latency_seconds", "Between two tokens of a choice.", _GAP)
-        self._whole = self._histogram(
-            "e2e_request_latency_seconds", "From acceptance to the end of the request.", _WHOLE
-        )
-        self._queue = self._histogram("request_queue_time_seconds", "Until the request has a slot.", _FIRST)
-        self._prefill = self._histogram("request_prefill_time_seconds", "From the slot to the first token.", _FIRST)
-        self._decode = self._histogram("request_decode_time_seconds", "From the first token to the last.", _WHOLE)
-        self._inference = self._histogram("request_inference_time_seconds", "From the slot to the last token.", _WHOLE)
-        sizes = token_buckets(session.info.context)
-        self._prompt_size = self._histogram("request_prompt_tokens", "Tokens of a request's prompt.", sizes)
-        self._answer_size = self._histogram("request_generation_tokens", "Tokens of all choices of a request.", sizes)
-        self._prompt = self._counter("prompt_tokens", "Tokens of prompts that were computed or taken from the cache.")
-        self._generated = self._counter("generation_tokens", "Tokens that were generated.")
-        self._success = self._labelled("request_success", "Finished choices of completed requests.", "finished_reason")
-        self._outcomes = self._labelled("request_outcomes", "Requests that ended.", "outcome", "error")
-        for outcome in ("completed", "cancelled"):  # their error label is known, so they can start at 0
-            self._outcomes.labels(self._model, outcome, "")
+        self._registry.register(EngineMetrics(sessions, prefix))
+        families = _Families(self._registry, prefix, max(session.info.context for session in sessions))
+        self._models = {session.model_id: _ModelMetrics(families, session.model_id) for session in sessions}
+        self._default = self._models[sessions[0].model_id]
 
     def tokens(self, record: Record, count: int, gap: float | None) -> None:
         """Counts new tokens of a choice. Must be quick, because it runs on the asyncio loop for every token."""
+        self._models.get(record.model, self._default).tokens(record, count, gap)
+
+    def finished(self, record: Record) -> None:
+        self._models.get(record.model, self._default).finished(record)
+
+    def page(self) -> bytes:
+        """Returns all metrics in Prometheus's text format 0.0.4. Later formats would replace the colon in the names."""
+        return generate_latest(self._registry)
+
+
+class _Families:
+    """The metrics of a page, each with the label `model_name`.
+
+    Args:
+        registry: collects the metrics.
+        prefix: what the names begin with.
+        longest: most tokens of a prompt or an answer, for the bounds of histograms.
+    """
+
+    def __init__(self, registry: CollectorRegistry, prefix: str, longest: int) -> None:
+        self._registry, self._prefix = registry, prefix
+        histogram, counter = self._histogram, self._counter
+        self.first = histogram("time_to_first_token_seconds", "From acceptance to the first token.", _FIRST)
+        self.gap = histogram("inter_token_latency_seconds", "Between two tokens of a choice.", _GAP)
+        self.whole = histogram("e2e_request_latency_seconds", "From acceptance to the end of the request.", _WHOLE)
+        self.queue = histogram("request_queue_time_seconds", "Until the request has a slot.", _FIRST)
+        self.prefill = histogram("request_prefill_time_seconds", "From the slot to the first token.", _FIRST)
+        self.decode = histogram("request_decode_time_seconds", "From the first token to the last.", _WHOLE)
+        self.inference = histogram("request_inference_time_seconds", "From the slot to the last token.", _WHOLE)
+        sizes = token_buckets(longest)
+        self.prompt_size = histogram("request_prompt_tokens", "Tokens of a request's prompt.", sizes)
+        self.answer_size = histogram("request_generation_tokens", "Tokens of all choices of a request.", sizes)
+        self.prompt = counter("prompt_tokens", "Tokens of prompts that were computed or taken from the cache.")
+        self.generated = counter("generation_tokens", "Tokens that were generated.")
+        self.success = counter("request_success", "Finished choices of completed requests.", "finished_reason")
+        self.outcomes = counter("request_outcomes", "Requests that ended.", "outcome", "error")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"{self._prefix}:{name}", text, ("model_name", *labels), registry=self._registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        full_name = f"{self._prefix}:{name}"
+        return Histogram(full_name, text, ("model_name",), buckets=buckets, registry=self._registry)
+
+
+class _ModelMetrics:
+    """The counts of one model."""
+
+    def __init__(self, families: _Families, model: str) -> None:
+        self._model, self._success, self._outcomes = model, families.success, families.outcomes
+        self._first, self._gap = families.first.labels(model), families.gap.labels(model)
+        self._whole = families.whole.labels(model)
+        self._queue, self._prefill = families.queue.labels(model), families.prefill.labels(model)
+        self._decode, self._inference = families.decode.labels(model), families.inference.labels(model)
+        self._prompt_size, self._answer_size = families.prompt_size.labels(model), families.answer_size.labels(model)
+        self._prompt, self._generated = families.prompt.labels(model), families.generated.labels(model)
+        for outcome in ("completed", "cancelled"):  # their error label is known, so they can start at 0
+            self._outcomes.labels(model, outcome, "")
+
+    def tokens(self, record: Record, count: int, gap: float | None) -> None:
         self._generated.inc(count)
         if gap is not None:
             self._gap.observe(gap)
@@ -77,21 +124,6 @@ class Metrics:
         self._prefill.observe(max(first - admitted, 0.0))
         self._decode.observe(last - first)
         self._inference.observe(max(last - admitted, 0.0))
-
-    def page(self) -> bytes:
-        """Returns all metrics in Prometheus's text format 0.0.4. Later formats would replace the colon in the names."""
-        return generate_latest(self._registry)
-
-    def _labelled(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"{self._prefix}:{name}", text, ("model_name", *labels), registry=self._registry)
-
-    def _counter(self, name: str, text: str) -> Counter:
-        return self._labelled(name, text).labels(self._model)
-
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        full_name = f"{self._prefix}:{name}"
-        histogram = Histogram(full_name, text, ("model_name",), buckets=buckets, registry=self._registry)
-        return histogram.labels(self._model)
 
 
 def token_buckets(most: int) -> tuple[float, ...]:

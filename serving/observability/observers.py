@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from jaxchat.chat.context import Observer
 from serving.backend import Session
 from serving.config import RestConfig, ServeConfig
 from serving.observability.logs import RequestLog
@@ -47,24 +49,28 @@ def check_extras(config: RestConfig) -> None:
         )
 
 
-def observe(session: Session, config: ServeConfig) -> SessionObservers:
-    """Adds the observers that `config` switches on to `session`. `check_extras` must have passed.
+def observe(sessions: Sequence[Session], config: ServeConfig) -> SessionObservers:
+    """Adds the observers that `config` switches on to all `sessions`. `check_extras` must have passed.
+
+    KV events are those of the first session.
 
     Raises:
         OSError: the address for KV events cannot be used.
     """
     metrics: Metrics | None = None
     tracing: Tracing | None = None
-    session.observers.append(RequestLog())
+    observers: list[Observer] = [RequestLog()]
     if config.rest_port is not None or config.metrics_port is not None:
         from serving.observability.metrics import Metrics
 
-        session.observers.append(metrics := Metrics(session, config.metrics_prefix))
+        observers.append(metrics := Metrics(sessions, config.metrics_prefix))
     if config.otlp_endpoint:
         from serving.observability.tracing import otlp
 
-        session.observers.append(tracing := otlp(config.otlp_endpoint))
-    return SessionObservers(metrics, tracing, _kv_events(session, config) if config.kv_events else None)
+        observers.append(tracing := otlp(config.otlp_endpoint))
+    for session in sessions:
+        session.observers.extend(observers)
+    return SessionObservers(metrics, tracing, _kv_events(sessions[0], config) if config.kv_events else None)
 
 
 def _kv_events(session: Session, config: ServeConfig) -> KvEventPublisher:

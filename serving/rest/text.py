@@ -79,7 +79,8 @@ class TextApi:
         return json_response({"prompt": answer.prompt})
 
     async def capabilities(self, request: Request) -> Response:
-        return json_response(capabilities_to_json(await self._backend.capabilities(call_of(request))))
+        asked = v1.GetCapabilitiesRequest(model=request.query_params.get("model"))
+        return json_response(capabilities_to_json(await self._backend.capabilities(asked, call_of(request))))
 
     async def _parsed(self, request: Request, parse: Callable[..., T]) -> T:
         body = await read_json(request, self._max_body)

@@ -34,7 +34,7 @@ class Running:
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
         self.session = FakeSession()
-        self.metrics = Metrics(self.session)
+        self.metrics = Metrics([self.session])
         self.servers: Servers = self.wait(self._start(ServeConfig(**SMALL, grpc_port=0, **config)))
 
     async def _start(self, config: ServeConfig) -> Servers:

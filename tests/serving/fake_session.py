@@ -22,9 +22,8 @@ MODEL = "fake"
 class FakeSession:
     """A session that the last message controls: `hang` never ends, `tear` fails midway, and `full` is rejected."""
 
-    model_id = MODEL
-
-    def __init__(self) -> None:
+    def __init__(self, model: str = MODEL, other_names: tuple[str, ...] = ()) -> None:
+        self.model_id = model
         self.ready = False
         self.draining = False
         self.failed = asyncio.Event()
@@ -44,7 +43,8 @@ class FakeSession:
             step_tokens={1: 0, 8: 0, math.inf: 0},
         )
         self.info = ModelInfo(
-            id=MODEL,
+            id=model,
+            other_names=other_names,
             created=1,
             vocab=100,
             logits=128,
@@ -62,7 +62,7 @@ class FakeSession:
         self.changed = asyncio.Condition()
 
     async def models(self, call: RequestContext) -> list[v1.Model]:
-        return [v1.Model(id=MODEL, created=1, owned_by="tests")]
+        return [v1.Model(id=name, created=1, owned_by="tests") for name in self.info.names]
 
     async def start(self) -> None:
         self.ready = True
@@ -71,7 +71,7 @@ class FakeSession:
         self.failed.set()
 
     def summary(self) -> list[tuple[str, str]]:
-        return [("model", MODEL)]
+        return [("model", self.model_id)]
 
     async def drain(self, shutdown_grace: float) -> None:
         self.draining, self.ready = True, False
@@ -95,7 +95,7 @@ class FakeSession:
             raise draining()
         if not self.ready:
             raise not_ready()
-        validate(request, vocab_size=100, model_ids=[MODEL], streamed=streamed)
+        validate(request, vocab_size=100, model_ids=self.info.names, streamed=streamed)
         self.requests.append(request)
         self.request_ids.append(request_id)
         text = request.messages[-1].text
@@ -108,7 +108,7 @@ class FakeSession:
         return text
 
     async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
-        answer = v1.ChatCompletion(id="chatcmpl-1", created=1, model=MODEL, system_fingerprint="fp_0123456789")
+        answer = v1.ChatCompletion(id="chatcmpl-1", created=1, model=self.model_id, system_fingerprint="fp_0123456789")
         for i in range(request.n or 1):
             answer.choices.add(index=i).message.content = ""
         async for chunk in self._chunks(request, call, streamed=False):
@@ -134,13 +134,13 @@ class FakeSession:
     async def stream_text(
         self, request: v1.TextCompletionRequest, call: RequestContext
     ) -> AsyncIterator[v1.TextCompletion]:
-        validate_text(request, vocab_size=100, model_ids=[MODEL])
+        validate_text(request, vocab_size=100, model_ids=self.info.names)
         choice = v1.TextChoice(text=request.prompt[0].text, finish_reason=v1.FINISH_REASON_STOP)
-        yield v1.TextCompletion(id="cmpl-1", created=1, model=MODEL, choices=[choice], seed_used=-7)
+        yield v1.TextCompletion(id="cmpl-1", created=1, model=self.model_id, choices=[choice], seed_used=-7)
 
     async def tokenize(self, request: v1.TokenizeRequest, call: RequestContext) -> v1.TokenizeResponse:
         if request.model:
-            check_model(request, [MODEL])
+            check_model(request, self.info.names)
         return v1.TokenizeResponse(count=1, max_model_len=100, tokens=[len(request.prompt)])
 
     async def detokenize(self, request: v1.DetokenizeRequest, call: RequestContext) -> v1.DetokenizeResponse:
@@ -149,8 +149,10 @@ class FakeSession:
     async def render(self, request: v1.RenderRequest, call: RequestContext) -> v1.RenderResponse:
         return v1.RenderResponse(prompts=[v1.TokenIds(ids=[len(request.chat.messages), len(request.text.prompt)])])
 
-    async def capabilities(self, call: RequestContext) -> v1.Capabilities:
-        return v1.Capabilities(model=MODEL)
+    async def capabilities(self, request: v1.GetCapabilitiesRequest, call: RequestContext) -> v1.Capabilities:
+        if request.HasField("model"):
+            check_model(request, self.info.names)
+        return v1.Capabilities(model=self.model_id)
 
     async def _chunks(
         self, request: v1.ChatCompletionRequest, call: RequestContext, *, streamed: bool
@@ -161,33 +163,32 @@ class FakeSession:
         await self._run(+1)
         try:
             for i in range(n):
-                yield _chunk(v1.ChunkChoice(index=i, delta=v1.Delta(role=v1.ROLE_ASSISTANT, content="")))
+                yield self._chunk(v1.ChunkChoice(index=i, delta=v1.Delta(role=v1.ROLE_ASSISTANT, content="")))
             if text == "hang":
                 await asyncio.Event().wait()
             for word in text.split(" "):
                 for i in range(n):
-                    yield _chunk(_content(i, f"{word} ", request.logprobs))
+                    yield self._chunk(_content(i, f"{word} ", request.logprobs))
                 if word == "tear":
                     raise internal("torn")
             for i in range(n):
-                yield _chunk(v1.ChunkChoice(index=i, delta=v1.Delta(), finish_reason=v1.FINISH_REASON_STOP))
+                yield self._chunk(v1.ChunkChoice(index=i, delta=v1.Delta(), finish_reason=v1.FINISH_REASON_STOP))
             if request.stream_options.include_usage:
-                last = _chunk()
+                last = self._chunk()
                 last.usage.CopyFrom(_usage(1, 1))
                 yield last
         finally:
             await asyncio.shield(self._run(-1))
 
-
-def _chunk(*choices: v1.ChunkChoice) -> v1.ChatCompletionChunk:
-    return v1.ChatCompletionChunk(
-        id="chatcmpl-1",
-        created=1,
-        model=MODEL,
-        system_fingerprint="fp_0123456789",
-        choices=choices,
-        seed_used=-7,
-    )
+    def _chunk(self, *choices: v1.ChunkChoice) -> v1.ChatCompletionChunk:
+        return v1.ChatCompletionChunk(
+            id="chatcmpl-1",
+            created=1,
+            model=self.model_id,
+            system_fingerprint="fp_0123456789",
+            choices=choices,
+            seed_used=-7,
+        )
 
 
 def _content(index: int, text: str, logprobs: bool) -> v1.ChunkChoice:

@@ -16,7 +16,7 @@ OF_PROMETHEUS = {"instance", "job", "pod", "namespace"}  # labels that Prometheu
 
 def page() -> dict[str, set[str]]:
     """Returns the labels of each metric of our own page, by name. Every metric has been observed."""
-    metrics = Metrics(FakeSession())
+    metrics = Metrics([FakeSession()])
     record = Record(request_id="r", model="m", streamed=True, queued=0.1, admitted=0.2, first_token=0.3, last_token=0.4)
     record.completion_tokens, record.finish_reasons, record.outcome = 1, ("stop",), "completed"
     metrics.tokens(record, 1, None)

@@ -87,6 +87,29 @@ def test_serve_lets_answers_finish_only_for_the_grace_time():
         (["serve", "--grpc-port", "none", "--rest-port", "none"], "nothing to serve"),
         (["rest", "--rest-port", "None"], "nothing to serve"),
         (["serve", "--rest-port", "-1"], "rest_port must be from 0 to 65535 or None, got -1"),
+        (["serve", "--served-model-name", ""], "each of served_model_name must be a non-empty string, got ''"),
+        (["serve", "--served-model-name", "a", "a"], "served_model_name must have each name once, got 'a' twice"),
+        (
+            ["serve", "--model", "/a/x", "--model", "/b/y", "--served-model-name", "z"],
+            "--served-model-name belongs to one --model each: 2 --model, 1 --served-model-name",
+        ),
+        (
+            ["serve", "--model", "bundled", "--model", "bundled"],
+            "two models would have the name 'jaxchat-bundled': bundled and bundled; --served-model-name gives",
+        ),
+        (
+            ["serve", "--model", "a/x", "--served-model-name", "y", "--model", "a/y", "--served-model-name", "x", "y"],
+            "two models would have the name 'y': a/x and a/y",
+        ),
+        (["serve", "--model", "a", "--model", "b", "--tensor-parallel", "2"], "tensor_parallel 2: the collectives"),
+        (
+            ["serve", "--model", "a", "--model", "b", "--processes", "2", "--coordinator", "a:1"],
+            "processes 2: a multihost group serves one --model, got 2",
+        ),
+        (
+            ["serve", "--model", "a", "--model", "b", "--kv-events", "tcp://*:5557"],
+            "kv_events are those of one model, so they need one --model, got 2",
+        ),
         (["serve", "--pages", "0"], "pages must be at least 1 or None, got 0"),
         (["serve", "--api-keys", ""], "api_keys must be a non-empty string or None, got ''"),
         (["serve", "--attention", "plain"], "attention 'plain' is now 'xla'"),

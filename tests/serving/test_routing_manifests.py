@@ -153,7 +153,7 @@ def test_the_router_reads_our_page_by_its_mapping(name: str) -> None:
     (engine,) = parameters["engineConfigs"]
     labels = only("Deployment")["spec"]["template"]["metadata"]["labels"]
     assert engine["name"] == parameters["defaultEngine"] == labels["llm-d.ai/engine-type"]
-    page = Metrics(FakeSession()).page().decode()
+    page = Metrics([FakeSession()]).page().decode()
     found = {sample.name: sample for family in parse(page) for sample in family.samples}
     values = {role: found[engine[f"{role}Spec"]].value for role in ("queuedRequests", "runningRequests", "kvUsage")}
     assert values == {"queuedRequests": 3, "runningRequests": 2, "kvUsage": 0.25}

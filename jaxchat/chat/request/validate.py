@@ -35,7 +35,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "min_tokens": (0, math.inf),
 }
 
-_NamesModel = v1.ChatCompletionRequest | v1.TextCompletionRequest | v1.TokenizeRequest | v1.DetokenizeRequest
+_NamesModel = (
+    v1.ChatCompletionRequest
+    | v1.TextCompletionRequest
+    | v1.TokenizeRequest
+    | v1.DetokenizeRequest
+    | v1.GetCapabilitiesRequest
+)
 Rule = Callable[[v1.ChatCompletionRequest], None]
 
 

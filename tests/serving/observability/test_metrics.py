@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from importlib.metadata import version
 
 import httpx
@@ -23,7 +24,7 @@ def session():
 
 @pytest.fixture
 def metrics(session):
-    return Metrics(session)
+    return Metrics([session])
 
 
 def read(metrics):
@@ -66,7 +67,7 @@ def test_sizes_and_versions_are_labels(metrics):
 
 
 def test_another_prefix_changes_every_name_and_nothing_else(session, metrics):
-    other = Metrics(session, "vllm").page().decode()
+    other = Metrics([session], "vllm").page().decode()
     assert "jaxchat:" not in other and "vllm:num_requests_running" in other
     lines = [line.replace("vllm:", "jaxchat:") for line in other.splitlines() if "_created" not in line]
     assert lines == [line for line in metrics.page().decode().splitlines() if "_created" not in line]
@@ -162,9 +163,30 @@ def test_nothing_of_the_request_is_in_it(metrics):
 
 
 def test_two_sessions_in_one_process_count_apart(session, metrics):
-    other = Metrics(session)
+    other = Metrics([session])
     answer(metrics, outcome="cancelled")
     assert read(other)["request_outcomes_total", "cancelled", ""] == 0
+
+
+def test_each_model_has_its_samples_in_one_family(session):
+    other = FakeSession("other")
+    other.stats.running = 7
+    metrics = Metrics([session, other])
+    for model in ("other", "unknown"):
+        metrics.finished(Record(request_id="r", model=model, streamed=False, outcome="refused", error="e"))
+    families = list(parse(metrics.page().decode()))
+    assert len({family.name for family in families}) == len(families)  # Prometheus rejects a page that repeats one
+    for family in families:
+        counts = Counter(sample.labels["model_name"] for sample in family.samples)
+        assert set(counts) <= {"fake", "other"} and counts["fake"] == counts["other"]
+
+    def values(name, **labels):
+        found = (sample for family in families for sample in family.samples if sample.name == f"jaxchat:{name}")
+        return {each.labels["model_name"]: each.value for each in found if labels.items() <= each.labels.items()}
+
+    assert values("num_requests_running") == {"fake": 2, "other": 7}
+    unknown = {"fake": 1}  # counts for the first model
+    assert values("request_outcomes_total", outcome="refused") == {"other": 1} | unknown
 
 
 def test_a_token_costs_next_to_nothing(metrics):
