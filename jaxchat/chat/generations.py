@@ -172,6 +172,8 @@ class Generations:
         Raises:
             ChatError: the queue is full, or the engine has stopped.
         """
+        if self.failed.is_set():  # while the request was prepared; a hung engine would accept it and never answer
+            raise errors.engine_stopped()
         try:
             number = self.engine.submit(request)
         except QueueFull:

@@ -12,6 +12,7 @@ class PrefillPolicy:
     least 1, if s sequences could start and r could decode. A quota is the largest bucket that has at most two chunks.
     All quotas together are at most the largest bucket. No decode step therefore waits for more tokens than one prefill
     step can compute.
+
     While no sequence decodes, any bucket is allowed.
     """
 
