@@ -51,7 +51,7 @@ class ChatBackend(Protocol):
         """Returns the text of token ids. Raises `ChatError` if the request is rejected."""
 
     async def render(self, request: v1.RenderRequest, call: RequestContext) -> v1.RenderResponse:
-        """Returns the prompts that a completion would use. Raises `ChatError` if it would be rejected."""
+        """Returns the prompts that a completion would use. Raises `ChatError` if the completion would be rejected."""
 
     async def capabilities(self, request: v1.GetCapabilitiesRequest, call: RequestContext) -> v1.Capabilities:
         """Returns which fields of requests are applied, formats and limits. Raises `ChatError` if the call fails."""
@@ -93,7 +93,7 @@ class Load(Protocol):
 
     @property
     def prefix_hits(self) -> int:
-        """Number of these that the cache had."""
+        """Number of prompt tokens that were looked up and found in the prefix cache since the start."""
 
     @property
     def tokens(self) -> int:
@@ -101,7 +101,7 @@ class Load(Protocol):
 
     @property
     def step_tokens(self) -> Mapping[float, int]:
-        """Number of these steps by the smallest bound that their tokens do not exceed."""
+        """Number of these steps by bound: a step counts at the smallest bound that its tokens do not exceed."""
 
 
 class ObservableEngine(Protocol):

@@ -75,7 +75,7 @@ class RemoteBackend:
         self._upkeep = asyncio.create_task(self._keep_up())
 
     async def drain(self, shutdown_grace: float) -> None:
-        """Rejects new calls, and waits at most `shutdown_grace` seconds for open calls."""
+        """Rejects new calls, and waits at most `shutdown_grace` seconds for open calls to end."""
         self._draining = True
         await self._open.wait(shutdown_grace)
 
@@ -132,7 +132,7 @@ class RemoteBackend:
         return answer
 
     async def _call(self, method: str, request: Message, call: RequestContext) -> Any:
-        """Returns the answer of a method with one answer."""
+        """Returns the answer of a method without streams."""
         async with self._passing():
             request = request if self._replicas.single else repeatable(request)
             return await self._calls.unary(method, request, metadata=_metadata(call))

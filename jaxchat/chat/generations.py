@@ -38,7 +38,7 @@ class Generations:
     Args:
         engine: the engine, not started.
         config: limits of requests.
-        queue: maximum number of sequences that wait for a slot, for errors.
+        queue: maximum number of sequences that wait for a slot. Errors name it.
 
     Attributes:
         observers: informed of every token and of the end of every request.
@@ -87,7 +87,10 @@ class Generations:
 
     @contextmanager
     def observed(self, record: Record) -> Iterator[None]:
-        """Updates `record`, the observers and the count of open requests, however the request ends."""
+        """Counts a request as open while the block runs.
+
+        However the block ends, completes `record` and passes it to the observers.
+        """
         self._open.enter()
         try:
             yield
@@ -130,7 +133,6 @@ class Generations:
             else:
                 self._cancel(numbers)
 
-        record.queued = time.monotonic() - record.started
         limit = self._config.max_buffered_bytes
         record.queued = time.monotonic() - record.started
         stream = OutputStream(builders, record, self.observers, cancel, limit, choices_per_prompt=choices)
@@ -170,6 +172,8 @@ class Generations:
         Raises:
             ChatError: the queue is full, or the engine has stopped.
         """
+        if self.failed.is_set():  # while the request was prepared; a hung engine would accept it and never answer
+            raise errors.engine_stopped()
         try:
             number = self.engine.submit(request)
         except QueueFull:
@@ -199,7 +203,7 @@ class Generations:
 
 
 class _Shifted:
-    """A receiver whose choices begin at `first` among those of another receiver."""
+    """A receiver that passes on to a stream of several requests the tokens of one, whose choices begin at `first`."""
 
     def __init__(self, stream: OutputStream, first: int) -> None:
         self._stream, self._first = stream, first
@@ -212,7 +216,7 @@ class _Shifted:
 
 
 class _Collector:
-    """The tokens of several requests with one choice each. `done` has them once all requests have ended."""
+    """The tokens of several requests with one choice each. `done` gets them once all have ended, or an error."""
 
     def __init__(self, count: int) -> None:
         self.events: list[list[TokenEvent]] = [[] for _ in range(count)]
@@ -235,7 +239,7 @@ class _Collector:
 
 
 class _Part:
-    """The receiver of one request of a collector."""
+    """A receiver that passes the tokens of one request on to a collector."""
 
     def __init__(self, collector: _Collector, place: int) -> None:
         self._collector, self._place = collector, place

@@ -217,7 +217,7 @@ class ChatSession:
         return await self._token_ids.detokenize(request)
 
     async def render(self, request: v1.RenderRequest, call: RequestContext) -> v1.RenderResponse:
-        """Returns the prompts that a completion would use. Raises `ChatError` if it would be rejected."""
+        """Returns the prompts that a completion would use. Raises `ChatError` if the completion would be rejected."""
         return await self._token_ids.render(request)
 
     async def capabilities(self, request: v1.GetCapabilitiesRequest, call: RequestContext) -> v1.Capabilities:

@@ -39,6 +39,7 @@ class AsyncClient:
 
     Raises:
         TypeError: options are given with a transport.
+        ValueError: the gRPC target is empty.
     """
 
     def __init__(self, transport: AsyncTransport | str | Sequence[str], /, **options: Unpack[GrpcOptions]) -> None:

@@ -38,6 +38,7 @@ class Client:
 
     Raises:
         TypeError: options are given with a transport.
+        ValueError: the gRPC target is empty.
     """
 
     def __init__(self, transport: Transport | str | Sequence[str], /, **options: Unpack[GrpcOptions]) -> None:

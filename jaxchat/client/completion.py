@@ -222,7 +222,7 @@ class CompletionTokensDetails(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Usage(AnswerObject):
-    """Token counts: the prompt, counted once for all choices, the sampled tokens of all choices, and their sum.
+    """Token counts. `prompt_tokens` counts the prompt once for all choices, `completion_tokens` counts all choices.
 
     `prompt_tokens_details` is None if the server is older and does not send it. `completion_tokens_details` is None
     unless the request has a prediction or the model thinks.

@@ -70,7 +70,7 @@ def to_details(error: ChatError, request_id: str) -> bytes:
 def fit(error: ChatError) -> ChatError:
     """Returns the error in a form that fits into gRPC's trailers.
 
-    Message and path are shortened to at most `MAX_TEXT_BYTES` bytes each.
+    `message` and `param` are shortened to at most `MAX_TEXT_BYTES` bytes each.
     """
     return replace(error, message=_fit(error.message), param=None if error.param is None else _fit(error.param))
 

@@ -76,7 +76,9 @@ def find_model(models: Iterable[Model], model_id: str) -> Model:
 
 
 def common_models(listings: Sequence[list[v1.Model]]) -> list[v1.Model]:
-    """Returns the models that all replicas have, as the first one describes them: only these can be asked of any.
+    """Returns the models that all replicas have, as the first replica describes them.
+
+    A request may go to any replica, so other models cannot be requested.
 
     Args:
         listings: the models of each replica.

@@ -49,6 +49,7 @@ def response_format_of(model: type[Any]) -> ResponseFormatParam:
     Raises:
         ChatError: `model` is not a pydantic model class.
         ImportError: pydantic is not installed.
+        pydantic.PydanticInvalidForJsonSchema: a field of the class has no JSON Schema.
     """
     try:
         import pydantic

@@ -30,8 +30,8 @@ def read_pair(certificate: PemFile, key: PemFile) -> KeyPair:
     """Reads a certificate and its private key.
 
     Raises:
-        ValueError: a file cannot be used, the key is encrypted, or the two do not match. The message names setting and
-            file.
+        ValueError: a file cannot be read or is not PEM, the key is encrypted, or the two do not match. The message
+            names setting and file.
     """
     pair = KeyPair(_read(certificate), _read(key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

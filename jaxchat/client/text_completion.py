@@ -110,7 +110,7 @@ class TextCompletion(AnswerObject):
     """Text completions, whole or a part of a stream. `created` is in Unix seconds.
 
     `usage` is None in a stream, except in its last part if the request has `include_usage`. Without a seed in the
-    request, the prompt number p used the seed `seed_used` + p.
+    request, the prompt number p, from 0, used the seed `seed_used` + p.
     """
 
     proto: v1.TextCompletion = field(compare=False, repr=False)

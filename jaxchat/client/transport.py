@@ -11,7 +11,7 @@ ProtoT = TypeVar("ProtoT", covariant=True)
 
 
 class ChunkStream(Protocol[ProtoT]):
-    """The chunks of a streamed answer, protobuf messages."""
+    """The chunks of a streamed answer, as protobuf messages."""
 
     def __next__(self) -> ProtoT:
         """Returns the next chunk. Raises StopIteration after the last chunk, and `ChatError` if the answer fails."""
@@ -21,7 +21,7 @@ class ChunkStream(Protocol[ProtoT]):
 
 
 class AsyncChunkStream(Protocol[ProtoT]):
-    """The chunks of a streamed answer, protobuf messages, for one asyncio loop."""
+    """The chunks of a streamed answer, as protobuf messages, for one asyncio loop."""
 
     async def __anext__(self) -> ProtoT:
         """Returns the next chunk. Raises StopAsyncIteration at the end, and `ChatError` if the answer fails."""
@@ -46,9 +46,9 @@ class Transport(Protocol):
     def stream(
         self, request: v1.ChatCompletionRequest, timeout: float | None = None
     ) -> ChunkStream[v1.ChatCompletionChunk]:
-        """Starts a streamed answer and returns its chunks.
+        """Returns the chunks of a streamed answer, which starts when the first is read.
 
-        Reading them raises `ChatError` if the answer fails or `timeout` passes.
+        Reading a chunk raises `ChatError` if the answer fails or `timeout` passes.
         """
 
     def complete_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> v1.TextCompletion:
@@ -57,7 +57,7 @@ class Transport(Protocol):
     def stream_text(
         self, request: v1.TextCompletionRequest, timeout: float | None = None
     ) -> ChunkStream[v1.TextCompletion]:
-        """Starts streamed text completions and returns their parts. Reading them raises `ChatError` as for `stream`."""
+        """Returns the parts of streamed text completions, which start and fail as an answer of `stream` does."""
 
     def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
         """Returns the token ids of a text or of a conversation. Raises `ChatError` if the call fails."""
@@ -88,9 +88,9 @@ class AsyncTransport(Protocol):
     def stream(
         self, request: v1.ChatCompletionRequest, timeout: float | None = None
     ) -> AsyncChunkStream[v1.ChatCompletionChunk]:
-        """Starts a streamed answer and returns its chunks.
+        """Returns the chunks of a streamed answer, which starts when the first is read.
 
-        Reading them raises `ChatError` if the answer fails or `timeout` passes.
+        Reading a chunk raises `ChatError` if the answer fails or `timeout` passes.
         """
 
     async def complete_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> v1.TextCompletion:
@@ -99,7 +99,7 @@ class AsyncTransport(Protocol):
     def stream_text(
         self, request: v1.TextCompletionRequest, timeout: float | None = None
     ) -> AsyncChunkStream[v1.TextCompletion]:
-        """Starts streamed text completions and returns their parts. Reading them raises `ChatError` as for `stream`."""
+        """Returns the parts of streamed text completions, which start and fail as an answer of `stream` does."""
 
     async def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
         """Returns the token ids of a text or of a conversation. Raises `ChatError` if the call fails."""

@@ -13,8 +13,8 @@ _BYTES = 8
 class CacheRecorder:
     """A recorder of one engine's prefix cache. All methods run on the engine's thread.
 
-    A chunk's hash covers the model, the rank, and all tokens up to the end of the chunk. Therefore a prefix has the
-    same hash in all servers of one model, and another hash for another model or rank.
+    A chunk's hash covers the model, the rank, and all tokens up to the end of the chunk. In all servers, a prefix
+    therefore has the same hash for the same model, rank and chunk size.
     """
 
     def __init__(self, observer: CacheObserver, model: str, rank: int) -> None:
@@ -58,7 +58,7 @@ class CacheRecorder:
             self._events.append(ChunksRemoved([number]))
 
     def cleared(self, serials: Sequence[int]) -> None:
-        """Records that these chunks were evicted at once. If the cache is then empty, the event is `CacheCleared`."""
+        """Records that chunks were evicted together. If the cache is then empty, the event is `CacheCleared`."""
         numbers = [_number(self._hashes.pop(serial)) for serial in serials]
         if numbers:
             self._events.append(ChunksRemoved(numbers) if self._hashes else CacheCleared(numbers))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ExpectedTokens:
-    """Tokens with which a choice is expected to begin. They count until the choice differs from them.
+    """The tokens with which a choice is expected to begin. Once the choice differs, none are expected any more.
 
     Args:
         tokens: ids of the tokens.

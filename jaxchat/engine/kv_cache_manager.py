@@ -47,7 +47,7 @@ class KVCacheManager:
             sequence.reserved_pages -= 1
 
     def extend_by_one(self, sequence: Sequence) -> int:
-        """Takes a reserved page if the next token needs one. Returns the id of the page, or -1 without one."""
+        """Takes a reserved page if the next token needs one. Returns the id of the page, or -1 if it needs none."""
         position = sequence.position
         if position != len(sequence.pages) * self.page_size:
             return -1
@@ -59,7 +59,7 @@ class KVCacheManager:
         return sequence.position == len(sequence.pages) * self.page_size
 
     def reserve_next(self, sequence: Sequence) -> bool:
-        """Reserves a page for the next token if it needs one. Returns whether the sequence has room for the token."""
+        """Reserves a page for the next token if the token needs one. Returns whether there is room for the token."""
         if not self.needs_page(sequence) or sequence.reserved_pages:
             return True
         if not self.pool.reserve(1):

@@ -1,6 +1,6 @@
 """Ownership of KV pages: a free list, reservations for admitted prompts, and a prefix cache.
 
-Every operation except `clear` takes time proportional to the number of pages or chunks that it is given.
+Every operation except `clear` takes time proportional to the number of pages or chunks that it handles.
 """
 
 from __future__ import annotations

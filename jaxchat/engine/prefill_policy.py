@@ -10,7 +10,9 @@ class PrefillPolicy:
 
     Between two decode steps it allows a number of quotas of prompt tokens. This number is s / r, rounded down but at
     least 1, if s sequences could start and r could decode. A quota is the largest bucket that has at most two chunks.
-    Together they are at most the largest bucket, so no decode step waits for more tokens than one step can compute.
+    All quotas together are at most the largest bucket. No decode step therefore waits for more tokens than one prefill
+    step can compute.
+
     While no sequence decodes, any bucket is allowed.
     """
 

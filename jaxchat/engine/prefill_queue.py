@@ -37,7 +37,7 @@ class PrefillStep:
 
     @property
     def work(self) -> PrefillWork:
-        """The work for the device. The slices of `completed` come first, in that order."""
+        """The work for the device. The slices of `completed` come first, in the same order."""
         return PrefillWork(tuple(sorted(self.slices, key=lambda part: not part.last)))
 
     def add(self, part: PrefillSlice, sequence: Sequence) -> None:
@@ -117,7 +117,7 @@ class PrefillQueue:
         return step
 
     def _candidates(self, limit: int, admitting: bool) -> Iterator[Sequence]:
-        """Returns the first waiting sequences: at most `limit`, and one for each free slot; none unless `admitting`."""
+        """Returns the first waiting sequences, at most `limit` and no more than free slots; none unless `admitting`."""
         return islice(self._waiting.values(), min(limit, len(self._free_slots)) if admitting else 0)
 
     def _demand(self, admitting: bool) -> int:
@@ -143,7 +143,7 @@ class PrefillQueue:
             self._divide(step, self.prefilling, running, admitting)
 
     def _divide(self, step: PrefillStep, oldest: Sequence, running: int, admitting: bool) -> None:
-        """Fills a step that cannot complete the oldest prompt. Up to half the room goes to later prompts that fit."""
+        """Fills a step that cannot complete the oldest prompt. Up to half its room goes to later prompts, whole."""
         page = self._kv_cache.page_size
         budget, later = step.room - cdiv(cdiv(step.room, 2), page) * page, []
         for sequence in self._candidates(step.places - 1, admitting):

@@ -143,14 +143,14 @@ class PromptLookup:
             self._place, self._length = -1, 0
 
     def _remember_first(self, here: int) -> None:
-        """Remembers the place of the newest token where fewer than three came before it, and makes the first run."""
+        """Remembers the place of the newest token before there is a run, and makes the first run of three tokens."""
         if self._newest >= 0:
             self._after_token[self._newest] = here
         if here + 1 >= _RUN:
             self._run = _key((self._before + self._answer[: self._read])[-_RUN:])
 
     def _search(self) -> None:
-        """Finds a place with a long match, or with a short one if there is none yet."""
+        """Finds a place with a long match. If there is none, and no older match, finds a place with a short one."""
         if self._run >= 0:
             place = self._after_run.get(self._run, -1)
             place = place if place >= 0 else self._index.after_run(self._run)
@@ -175,11 +175,14 @@ class ForcedRate:
         self._place, self._tokens = 0, list[int]()
 
     def next(self, forced: list[int], answer: list[int]) -> float:
-        """Compares the last guess with the answer, keeps `forced` as the next one, and returns its probability.
+        """Compares the last guess with the answer, and keeps `forced` as the next guess.
 
         Args:
             forced: tokens that the grammar forces after the answer.
             answer: the tokens of the answer so far.
+
+        Returns:
+            The probability that a forced token is right.
         """
         for guess, token in zip(self._tokens, answer[self._place :], strict=False):
             self._guesses = self._guesses * _MEMORY + 1

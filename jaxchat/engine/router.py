@@ -22,8 +22,8 @@ from jaxchat.types import GenerateRequest, StepRunner
 class DataParallelEngine:
     """A router with the methods of `Engine`, over engines that each have a copy of the model. Methods are thread-safe.
 
-    A request goes to the engine that last received a prompt with the same first half, if slots for all choices are free
-    there. Otherwise it goes to the engine with the fewest sequences. If one engine fails, all count as failed.
+    A request goes to the engine that last received a prompt with at least the same first half, if slots for all choices
+    are free there. Otherwise it goes to the engine with the fewest sequences. If one engine fails, all count as failed.
     """
 
     def __init__(self, engines: Sequence[tuple[StepRunner, Scheduler]], *, queue_limit: int, chunk: int) -> None:
@@ -80,7 +80,7 @@ class DataParallelEngine:
 
     @property
     def failure(self) -> BaseException | None:
-        """The error of the first failed engine in order, or None if no engine has failed."""
+        """The error of the failed engine with the lowest index, or None if no engine has failed."""
         return next((engine.failure for engine in self._engines if engine.failure), None)
 
     @property
@@ -166,7 +166,7 @@ class PrefixAffinity:
         return 0, 0
 
     def record(self, keys: list[int], home: int) -> None:
-        """Records engine `home` for every prefix in `keys`. Forgets the oldest prefixes beyond `REMEMBERED`."""
+        """Records engine `home` for every prefix in `keys`. Keeps the last `REMEMBERED` prefixes."""
         for key in keys:
             self._homes[key] = home
             self._homes.move_to_end(key)

@@ -86,7 +86,7 @@ class Scheduler:
             slots: number of sequences that can run together.
             prefill_buckets: sizes of the prefill steps in tokens, in ascending order, each a multiple of the first.
                 The first is the chunk size of the prefix cache.
-            decode_buckets: row counts of the decode programs, in ascending order; empty: one of `slots` rows.
+            decode_buckets: row counts of the decode programs, in ascending order; empty: one program of `slots` rows.
             page_size: tokens of a KV page.
             pages: number of KV pages, including the null page.
             vocab: size V of the logits; 0 if no request has a grammar or `min_tokens`.
@@ -118,7 +118,7 @@ class Scheduler:
 
     @property
     def prefix_lookups(self) -> tuple[int, int]:
-        """The numbers of prompt tokens that were looked up in the prefix cache, and that it had, since the start."""
+        """The numbers of prompt tokens looked up, and found, in the prefix cache."""
         return self._prefill_queue.looked_up, self._prefill_queue.cached
 
     def add(self, sequence: Sequence) -> None:
@@ -241,7 +241,7 @@ class Scheduler:
         return Step(work, (sequence,))
 
     def _accept(self, sequence: Sequence, token: int | None, row: int, result: StepResult) -> TokenEvent:
-        """Gives a sequence its sampled token, None if the logits were not finite, and returns the event of it."""
+        """Gives a sequence its sampled token, and returns its event. `token` is None if the logits were not finite."""
         sequence.sampled += 1
         finish = _finish(sequence, token)
         if finish:

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Sequence:
-    """The state of one choice. Its counts run ahead of the device by the steps in flight."""
+    """The state of one choice. `prefilled` and `dispatched` include steps in flight, whose results are not back yet."""
 
     request_id: int
     choice: int
@@ -62,7 +62,7 @@ class Sequence:
     def next_mask(self, words: int) -> np.ndarray | None:
         """Returns the mask of the next token to dispatch, u32 `[words]`; None if all tokens may come.
 
-        Sets `constraint_failed`.
+        Sets `constraint_failed` to whether the constraint raised an exception.
         """
         self.constraint_failed = False
         if not self.constrained:
@@ -109,7 +109,8 @@ class Sequence:
     def ends_with(self, token: int) -> bool:
         """Returns whether a sampled token, already counted in `sampled`, ends the answer.
 
-        Among the first `min_tokens` tokens, a stop token that a grammar needs for its text does not.
+        Among the first `min_tokens` tokens, a stop token that a grammar needs for its text does not
+        end it.
         """
         if token not in self.request.stop_tokens:
             return False

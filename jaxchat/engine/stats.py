@@ -11,21 +11,22 @@ BOUNDS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)  # of 
 
 @dataclass(frozen=True)
 class EngineStats:
-    """A snapshot: sequences and KV pages at present, and totals since the start. `+` adds the counts of two engines.
+    """A snapshot: numbers of sequences and KV pages at present, and totals since the start. `+` adds two engines.
 
     Attributes:
         waiting: sequences without a slot.
         running: sequences with a slot.
         pages_in_use: KV pages that sequences use.
-        pages: all KV pages.
+        pages: KV pages that sequences can use.
         steps: steps that were dispatched.
-        preemptions: sequences that were swapped out to host memory.
+        preemptions: how often a sequence was swapped out to host memory.
         drafts: draft tokens that were checked.
         accepted_drafts: draft tokens that were right.
         prefix_queries: prompt tokens that were looked up in the prefix cache.
         prefix_hits: prompt tokens that the prefix cache had.
         tokens: tokens of all prefill and decode steps.
-        step_tokens: number of prefill and decode steps, by the smallest bound that the tokens of a step do not exceed.
+        step_tokens: number of prefill and decode steps by bound. A step counts at the smallest bound that its number of
+            tokens does not exceed.
     """
 
     waiting: int
@@ -64,5 +65,8 @@ class StepTokens:
 
     @property
     def counts(self) -> dict[float, int]:
-        """The number of steps by bound, the smallest that a step's tokens do not exceed. The last bound is infinity."""
+        """The number of steps by bound. The last bound is infinity.
+
+        A step counts at the smallest bound that its number of tokens does not exceed.
+        """
         return dict(zip((*BOUNDS, inf), self._counts, strict=True))

@@ -13,9 +13,10 @@ _AT_ONCE = 1e-4  # seconds: a result that takes less was there before the host w
 class StepTimer:
     """A clock that measures how long steps take.
 
-    A step begins when the step before it ends, or when it is dispatched while no other is in flight. If another step is
-    in flight when its result arrives, it ends then. Otherwise it ends when the next step is dispatched, because the
-    device waits for the host until then.
+    A step begins when the step before it ends. If no other step is in flight, it begins when it is dispatched.
+
+    A step ends when its result arrives if another step is in flight then. Otherwise it ends when the next step is
+    dispatched, because the device waits for the host until then.
 
     If other steps are in flight and a result was there before the host waited for it, the end of that step is unknown.
     Then neither that step nor the next one counts.

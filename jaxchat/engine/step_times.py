@@ -43,9 +43,9 @@ class StepTimes:
                 self._seconds[other] -= _FORGET * (estimate - smaller)
 
     def seconds(self, rows: int, awaited: bool) -> float:
-        """Returns the estimated seconds of a step of `rows` rows, awaited or not.
+        """Returns the estimated seconds of a step of `rows` rows.
 
-        Returns 0 if neither its program nor a smaller one has run.
+        Returns 0 without an estimate of the step's program or of a smaller one.
         """
         key = self.buckets[bisect_left(self.buckets, rows)], awaited
         return self._seconds[key] if key in self._seconds else self._smaller(*key)

@@ -42,8 +42,8 @@ def tokenize_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) 
     """Reads a request for the token ids of a text, `prompt`, or of a conversation, `messages`.
 
     Raises:
-        ChatError: a value has the wrong type, a key is rejected, both or neither of `prompt` and `messages` are given,
-            or a key of a conversation stands beside `prompt`.
+        ChatError: a value has the wrong type, a key is rejected, or a key of a conversation, such as `messages`, stands
+            beside `prompt`. A request with neither does not raise here; the session rejects it.
     """
     request = v1.TokenizeRequest()
     given = {key for key, value in readers.mapping(body, "body").items() if value is not None}

@@ -27,7 +27,11 @@ class Conversation:
         self._open_calls: dict[str, str] = {}  # paths of calls that await their output, by call id
 
     def add_message(self, message: v1.ChatMessage, path: str) -> None:
-        """Adds a message of any role except `tool`. Raises `ChatError` 400 if a call awaits its output."""
+        """Adds a message of any role except `tool`.
+
+        Text of the assistant directly after its calls joins their message. Otherwise, raises `ChatError` 400 if a call
+        awaits its output.
+        """
         last = self._assistant()
         if message.role == v1.ROLE_ASSISTANT and last is not None and (self._open_calls or not _has_output(last)):
             _append_content(last, message)
@@ -38,7 +42,8 @@ class Conversation:
     def add_reasoning(self, thoughts: str, path: str) -> None:
         """Adds thoughts, which belong to the text and the calls after them.
 
-        Raises `ChatError` 400 if a call awaits its output.
+        Directly after calls that await their outputs, they join the message of the calls. Otherwise, raises `ChatError`
+        400 if a call awaits its output.
         """
         last = self._assistant()
         if last is None or (_has_output(last) and not self._open_calls):
@@ -48,7 +53,11 @@ class Conversation:
             self.origins[-1].reasoning = self.origins[-1].reasoning or path
 
     def add_call(self, call: v1.ToolCall, path: str) -> None:
-        """Adds a call. Raises `ChatError` 400 if an earlier open call has the same id."""
+        """Adds a call.
+
+        Raises:
+            ChatError: 400 if an open call has the same id, or if some but not all earlier calls have their outputs.
+        """
         last = self._assistant()
         if last is None:
             last = self._append(v1.ChatMessage(role=v1.ROLE_ASSISTANT), MessageOrigin(path))
@@ -99,7 +108,7 @@ class Conversation:
 
 
 def unanswered(open_calls: dict[str, str]) -> ChatError | None:
-    """Returns the 400 for the first call that awaits its output, or None. `open_calls` has paths by call id."""
+    """Returns the error for the first call that awaits its output, or None. `open_calls` has paths by call id."""
     for call_id, path in open_calls.items():
         reason = (
             f"the call {safe_repr(call_id)} must be followed by an item of type 'function_call_output' with its id."

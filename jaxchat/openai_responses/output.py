@@ -50,7 +50,7 @@ def call_item(
 
 
 def logprobs_json(entries: Iterable[v1.TokenLogprob]) -> list[Json]:
-    """Returns log-probability entries. Tokens without text have no bytes."""
+    """Returns log-probability entries. The `bytes` of a token without text is an empty list."""
     return [_entry(entry) | {"top_logprobs": [_entry(top) for top in entry.top_logprobs]} for entry in entries]
 
 

@@ -86,7 +86,7 @@ def responses_request_from_json(body: Mapping[str, Any], *, allow_unknown: bool 
 def _check_logprobs(draft: Draft, body: Mapping[str, Any]) -> None:
     """Asks for log-probabilities if `include` names them.
 
-    Otherwise, raises `ChatError` 400 if a field that describes them is neither absent nor 0 or false.
+    Otherwise, raises `ChatError` 400 if `top_logprobs` or `exact_logprobs` has a value except 0 and false.
     """
     if settings.LOGPROBS in draft.include:
         draft.request.logprobs = True

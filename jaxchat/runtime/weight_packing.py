@@ -91,7 +91,7 @@ class Int8Packing:
         return self.targets.get("int8", "")
 
     def matrix(self, w: Array, inputs: int) -> Int8:
-        """Rounds `w[in..., out...]`, whose first `inputs` axes are contracted, to int8.
+        """Rounds `w[in..., out...]`, f32 or bf16, to int8. Its first `inputs` axes are contracted.
 
         Each output has one scale.
         """

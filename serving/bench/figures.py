@@ -59,7 +59,7 @@ class LoadFigures:
         output_tokens: mean tokens of an answer.
         output_rate: output tokens a second.
         first_token: from a request's due time to the first event with output.
-        per_token: mean time of a token after the first, of each answer.
+        per_token: for each answer, the mean time of a token after the first.
         inter_token: from an event with output to the next one of the same answer.
         whole: from a request's due time to the end of its answer.
         generator: how well the generator kept up.

@@ -104,7 +104,7 @@ def _row(config: BenchConfig, line: str, place: str) -> Body:
     A line of a batch gives those of its body.
 
     Raises:
-        ValueError: the line is not JSON, or has no prompt for the endpoint.
+        ValueError: the line is not JSON, its body is not an object, or it has no prompt for the endpoint.
     """
     try:
         value = parse_json(line)

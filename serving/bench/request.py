@@ -114,7 +114,11 @@ class _Events:
         self.done = False
 
     def feed(self, data: bytes) -> Iterator[Any]:
-        """Yields the JSON objects of the events that are complete. Raises `StreamError` for other data."""
+        """Yields the JSON object of each complete `data:` line, and notes `[DONE]`. Skips other lines.
+
+        Raises:
+            StreamError: the data of a line is not a JSON object.
+        """
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             if not line.startswith(b"data:"):

@@ -38,8 +38,9 @@ class Bench:
         """Yields the figures of each load once it is measured.
 
         Raises:
-            ChatError: the server lists no model, refuses a prompt of random words, or does not count its tokens.
-            OSError, ValueError: the dataset is unusable, or the server cannot be reached.
+            ChatError: the server lists no model, does not answer a request, or does not count prompt tokens.
+            OSError: the server cannot be reached to list its models, or the dataset cannot be read.
+            ValueError: the dataset is unusable.
         """
         self.model = self.model or await self._first_model()
         prompts = Prompts(self._config, self.model, await self._prompt_length())
@@ -78,7 +79,7 @@ class Bench:
         """Measures how many tokens words have, by two requests. Returns None for a dataset, which needs no words.
 
         Raises:
-            ChatError: the server refuses a request, or does not count the tokens of its prompt.
+            ChatError: the server does not answer a request, or does not count the tokens of its prompt.
         """
         if self._config.dataset:
             return None

@@ -67,7 +67,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _pin_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns the settings that answers depend on beside the fingerprint, and gives templates the batch's first day."""
+    """Returns the settings, besides the fingerprint, on which answers depend.
+
+    Sets the date for templates to the day on which the batch was begun, unless a flag sets it.
+    """
     if args.template_date is None:
         args.template_date = begun_header(args.output).get("template_date") or str(datetime.now(UTC).date())
     if args.determinism == "fast":
@@ -88,7 +91,7 @@ async def _run(
 
 
 class _Progress:
-    """A callable that shows how far the batch is on standard error: a bar at a terminal, otherwise a line at times."""
+    """A callable that shows how far the batch is on standard error: a bar at a terminal, otherwise lines."""
 
     def __init__(self, total: int) -> None:
         self._bar = tqdm(total=total, desc="requests", file=sys.stderr, disable=not sys.stderr.isatty())

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Measures and prints the tables. Returns 0, or 1 if a request failed.
 
     Raises:
-        ChatError: the server refuses the first request.
+        ChatError: the server does not answer the first request.
         ModuleNotFoundError: a package is missing: aiohttp, or matplotlib with --plot.
         OSError, ValueError: a file or a setting is unusable, or the server cannot be reached.
     """

@@ -21,7 +21,7 @@ OpenTarget = Callable[[], AbstractAsyncContextManager[Target]]
 
 
 def add_target_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of a model to load, as of `jaxchat serve`, and of a server."""
+    """Adds the flags for a model to load, and for a server to use instead."""
     text = "model directory, GGUF file, hub id, or 'bundled' (default: bundled, if --url is not given)"
     parser.add_argument("--model", help=text)
     parser.add_argument("--url", help="server to use instead of loading a model, as http://host:8000", metavar="URL")

@@ -133,7 +133,7 @@ class Replica:
 async def _answer(
     method: Callable[[Any, RequestContext], Awaitable[T]], request: Any, context: RayServegRPCContext, empty: T
 ) -> T:
-    """Returns the answer of a method of the session. Sets the error of a failed call, and returns `empty`."""
+    """Returns the answer of a method of the session. If the call fails, sets its error and returns `empty`."""
     call = _call(context)
     try:
         return await method(request, call)

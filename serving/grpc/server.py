@@ -135,7 +135,7 @@ class GrpcServer:
         host: address to listen on.
         port: port to listen on. 0 picks a free one.
         max_body: largest request, in bytes.
-        keys: valid API keys, of which each chat call requires one. None means that no call requires a key.
+        keys: valid API keys, of which each call of the chat service requires one. None means that none does.
         tls: certificate and key. None means that connections are not encrypted.
         least_ping_ms: least time in milliseconds between two pings of a client. The connections of clients that ping
             more often are closed.
@@ -202,7 +202,7 @@ class GrpcServer:
 
 
 def _check_free(host: str, port: int) -> None:
-    """Raises OSError with the system's reason if the address cannot be used, which gRPC itself only logs."""
+    """Raises OSError, with the reason, if the address cannot be used. gRPC itself only logs the reason."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

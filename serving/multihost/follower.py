@@ -1,4 +1,4 @@
-"""A follower's connection to its leader: joins, compares itself with the leader, receives steps, detects its loss."""
+"""A follower's connection: joins a leader, compares itself with it, receives steps, detects the leader's loss."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Follower:
             yield decode(message.step)
 
     def leave(self) -> None:
-        """Asks the leader to end the run after the running answers. Safe to call in a signal handler."""
+        """Asks the leader to end the run once running answers are complete. Safe to call in a signal handler."""
         self._outbox.put(pb.FollowRequest(leaving=pb.Leaving()))
 
     def close(self) -> None:

@@ -42,7 +42,7 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         lost: called once with the reason, on another thread, if a process is lost or hangs after all have joined.
 
     Raises:
-        OSError: the address is taken.
+        OSError: the address cannot be used, for example because it is taken.
     """
 
     process_id = 0
@@ -80,7 +80,11 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         self._broadcast(pb.FollowResponse(begin=pb.Begin(distributed_port=port)))
 
     def agree(self, digests: Mapping[str, str]) -> None:
-        """Waits for equal digests of all followers. Raises MultihostError if one differs, is late or is lost."""
+        """Waits for the digests of all followers.
+
+        Raises:
+            MultihostError: a follower has other digests, is late or is lost.
+        """
         with self._changed:
             followers = self._followers.values()
             self._changed.wait_for(lambda: self._failure or all(f.digests for f in followers), self.timeout)
@@ -121,7 +125,7 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         self._broadcast(pb.FollowResponse(end=pb.End()))
 
     def close(self) -> None:
-        """Gives followers at most a second to read pending messages, then stops listening."""
+        """Stops listening, and gives followers at most a second to read pending messages."""
         self._ended.set()
         for follower in list(self._followers.values()):
             follower.outbox.put(None)
@@ -188,10 +192,12 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
 
 
 def _listen(server: grpc.Server, config: MultihostConfig) -> None:
-    """Starts the server on the coordinator's IP address, or on all addresses if the coordinator is a host name.
+    """Starts the server on the coordinator's address if that is an IP address or "localhost".
+
+    For another host name, the server listens on all addresses.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the server cannot listen there, for example because the port is taken.
     """
     host = config.host if _is_address(config.host) else "[::]"
     try:

@@ -33,7 +33,7 @@ class EventBuffer:
         self.next = 0  # sequence number of the next batch
 
     def append(self, rank: int, events: list[CacheEvent]) -> None:
-        """Adds a batch in place of the oldest one."""
+        """Adds a batch. In a full buffer it takes the place of the oldest one."""
         with self._lock:
             self._ranks.add(rank)
             batch = EventBatch(self.next, time.time(), rank, events, alone=len(self._ranks) == 1)
@@ -137,7 +137,7 @@ class KvEventPublisher:
                     self._answer(socket, socket.recv_multipart())
 
     def _answer(self, socket: zmq.Socket[bytes], request: list[bytes]) -> None:
-        """Sends all batches from a sequence number on, and then an empty one. A malformed request gets no answer."""
+        """Sends the kept batches from a sequence number on, then an empty one. A malformed request gets no answer."""
         if len(request) != 3 or request[1] or len(request[2]) != SEQUENCE_BYTES:
             log.warning("malformed request for KV events with %d frames", len(request))
             return

@@ -72,7 +72,9 @@ async def run_batch(
 
     Raises:
         ChatError: the target does not say which model it serves.
-        Interrupted: the target fails, answers no more, or serves another model than before.
+        EngineFailed, Unreachable: the target does not answer the first request, which asks for the model.
+        Interrupted: the target fails later, answers no more, or serves another model than before.
+        OSError: a file cannot be read or written.
         ValueError: the state of the output does not fit, as `BatchState` says.
     """
     model = await served_model(target)

@@ -34,7 +34,8 @@ def first_difference(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Dif
     """Returns the first difference of two answers; None if they are equal.
 
     Compares tokens before texts, because they tell the place best. Ids, times, cached tokens and the fingerprint are
-    not compared, nor a usage that only one answer has. Null is the same as absent.
+    not compared, nor a usage that only one answer has. Null, empty and absent values
+    are equal.
     """
     parts = comparable(recorded), comparable(now)
     if not all("usage" in part for part in parts):
@@ -44,7 +45,7 @@ def first_difference(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Dif
 
 
 def comparable(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what determines an answer, in the order in which it is compared.
+    """Returns the parts of an answer that are compared, in the order of comparison.
 
     Raises:
         AttributeError, KeyError, TypeError: the answer has another form.
@@ -71,7 +72,7 @@ def _choice(choice: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _only(values: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    """Returns the values of some keys that are neither null nor empty."""
+    """Returns the entries with these keys, in the order of `keys`, without null and empty values."""
     return {key: values[key] for key in keys if values.get(key) not in (None, "", [])}
 
 

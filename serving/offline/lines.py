@@ -36,7 +36,7 @@ class BatchLine:
 
 
 class BatchInput:
-    """The file of a batch, of which only the places of its lines are in memory. Skips empty lines.
+    """The file of a batch. Only the places of the lines are in memory. Empty lines are skipped.
 
     Attributes:
         sha256: hexadecimal SHA-256 of the file.
@@ -47,7 +47,8 @@ class BatchInput:
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: two lines have the same `custom_id`, or the file has no request.
+            ValueError: two lines have the same `custom_id`, or all lines are empty. A malformed line does not raise;
+                `line` returns the error of that line.
         """
         self._places: list[tuple[int, int]] = []  # offset in bytes and number of each line
         self._ids: dict[str, int] = {}
@@ -67,7 +68,7 @@ class BatchInput:
         return len(self._places)
 
     def line(self, index: int) -> BatchLine:
-        """Returns a line, counted from 0 without empty lines."""
+        """Returns the line at an index, from 0. Empty lines have no index."""
         offset, number = self._places[index]
         self._file.seek(offset)
         return parse_line(self._file.readline(), number)

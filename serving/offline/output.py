@@ -46,7 +46,7 @@ def request_id(line: BatchLine) -> str:
 
 
 def stable_answer(body: Mapping[str, Any], digest: str) -> Json:
-    """Returns an answer with the same bytes whenever, amid whatever load, the model is asked.
+    """Returns an answer in a form that depends on neither time nor load.
 
     Ids derive from `digest`, `created` is 0, and `prompt_tokens_details` is left out, because the number of cached
     tokens depends on what was asked before. An error has none of these and stays as it is.

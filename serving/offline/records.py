@@ -34,7 +34,7 @@ class Record:
 
 
 def read_records(path: Path, answers: Path | None = None) -> list[Record]:
-    """Reads records from a JSON file, with one record or a list, or from one with a record on each line.
+    """Reads records from a file: one record in JSON, a list of records in JSON, or a record on each line.
 
     A record is an object with `request` and `response`. The response is an answer, a list of the chunks of a streamed
     answer, or the text of its events. A record may also have `seed`, the seed of a request that names none.
@@ -54,7 +54,9 @@ def read_records(path: Path, answers: Path | None = None) -> list[Record]:
 
 
 def _values(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yields the values of a file that is one JSON text, or has one on each line, each after its place.
+    """Yields (place, value) for each value in a file, which is one JSON text or has one on each line.
+
+    A list at the top has a value in each item.
 
     Raises:
         ValueError: a line is not JSON, or the file is empty.
@@ -154,7 +156,7 @@ def _batch(path: Path, answers: Path) -> Iterator[Record]:
 
 
 def _outputs(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yields the `custom_id` and the answer of each line in the output of a batch, but of no refused line.
+    """Yields the `custom_id` and the answer of each line in the output of a batch. Skips refused lines.
 
     Raises:
         ValueError: the file is not the output of a batch.

@@ -34,8 +34,9 @@ class BatchState:
             header: what the answers depend on, by name, with values of JSON.
 
         Raises:
-            ValueError: the output exists without a state, the state is of another input, model or settings, or another
-                process writes to it.
+            OSError: a file cannot be read or written.
+            ValueError: the output exists without a state, or has changed since it was finished; or the state is of
+                another input, model or settings, is not the state of a batch, or another process writes to it.
         """
         self._output, self._path = output, state_path(output)
         self._places: dict[int, tuple[int, int]] = {}
@@ -71,7 +72,10 @@ class BatchState:
         self._file.flush()
 
     def finish(self) -> None:
-        """Writes the output in the order of the requests, and shortens the state. The output file appears complete."""
+        """Writes the output in the order of the requests, and reduces the state to its header.
+
+        The output file appears only when it is complete.
+        """
         digest, partial = hashlib.sha256(), self._output.with_name(self._output.name + ".partial")
         with partial.open("wb") as file:
             for index in sorted(self._places):

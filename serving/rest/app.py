@@ -58,7 +58,7 @@ def create_app(
         keys: valid API keys, of which every path except /health requires one. None means that no path requires a key.
         metrics: the source of the page /metrics. None omits the page.
         cors_origins: origins of web pages that may call the server, besides localhost and the server's own address.
-            `*` allows all, None not even those.
+            `*` allows all origins. None allows not even those.
     """
     api = Api(backend, max_body, allow_unknown_fields, keep_alive)
     app = Starlette(

@@ -58,7 +58,7 @@ async def _read(request: Request, limit: int) -> bytes:
 
 
 async def _discard(parts: AsyncGenerator[bytes, None]) -> None:
-    """Reads and drops the next part of the body.
+    """Reads and drops more of the body, up to a limit.
 
     If the connection closed at once, a client that is still sending might miss the error.
     """
@@ -87,7 +87,11 @@ class GzipDecoder:
         self._begun = False
 
     def feed(self, data: bytes, limit: int) -> bytes:
-        """Decodes the next part of the data. Returns at most `limit` bytes, which must be positive, and drops the rest.
+        """Decodes the next part of the data. Returns at most `limit` bytes, and drops the others.
+
+        Args:
+            data: the next bytes of the body.
+            limit: maximum number of decoded bytes, above 0.
 
         Raises:
             ChatError: 400 for data that is not gzip.

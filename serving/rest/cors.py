@@ -97,7 +97,7 @@ class CrossOrigin:
 
 
 def _host(origin: str) -> str:
-    """Returns the host of an origin without port and brackets, or "" for an origin such as `null`."""
+    """Returns the host of an origin without port and brackets, or "" if its scheme is not http or https."""
     try:
         parts = urlsplit(origin)
     except ValueError:

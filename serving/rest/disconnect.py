@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class ClientGone(Exception):
-    """The exception for a client that closes its connection before the answer is ready."""
+    """The exception for a client that closes its connection before the answer is complete."""
 
 
 async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

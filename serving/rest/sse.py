@@ -30,8 +30,8 @@ Chunk = v1.ChatCompletionChunk | v1.TextCompletion
 class EventStream(Response):
     """A response that sends chunks as server-sent events, then `[DONE]`.
 
-    An error before the first event becomes a plain JSON error. A later error becomes an event and ends the stream
-    without `[DONE]`, which marks the answer as incomplete. A disconnect of the client cancels the backend's call.
+    An error before anything was sent becomes a plain JSON error. A later error becomes an event, after which the stream
+    ends without `[DONE]`, which marks the answer as incomplete. A disconnect of the client cancels the backend's call.
 
     Args:
         chunks: the chunks of the answer.
@@ -104,7 +104,7 @@ class EventStream(Response):
         return DONE
 
     def failure(self, error: ChatError) -> str:
-        """Returns the events of an error after the first event."""
+        """Returns the events that report an error once the response has begun."""
         return _event(error_to_json(error))
 
 

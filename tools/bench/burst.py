@@ -34,7 +34,7 @@ def burst(seed: int, prompts: int, tokens: int, vocab: int, *, at: float = 0.0) 
 
 
 def last_first_token(times: Times) -> float:
-    """Returns the seconds to the last first token of any request."""
+    """Returns the seconds from the beginning of the run until all requests have their first token."""
     return max(arrivals[0] for arrivals in times)
 
 

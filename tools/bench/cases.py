@@ -97,9 +97,9 @@ class Case:
     def figures(self, requests: list[Request], times: Times) -> Figures:
         """Returns the figures of one run.
 
-        Rates are in tokens per second: "rate" of prefill or of steady decoding and, except for prefill, "overall" from
-        the beginning of the run to the last token. A mix also has percentiles in seconds: "first_p50" to the first
-        token, "gap_p50" between tokens, and the same for 95 and 99.
+        Rates are in tokens per second. Prefill has "rate". Decoding has "rate", the steady rate, and "overall", from
+        the beginning of the run to the last token. A mix has "overall" and percentiles in seconds: "first_p50" to the
+        first token, "gap_p50" between tokens, and the same for 95 and 99.
 
         Args:
             requests: the requests of the run.

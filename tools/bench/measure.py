@@ -1,6 +1,7 @@
 """Runs the benchmark. Peers take turns and never run at the same time.
 
-The machine's rates of memory and matrix products are measured before and after every case."""
+The machine's rates of memory and matrix products are measured before and after every case.
+"""
 
 from __future__ import annotations
 

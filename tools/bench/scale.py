@@ -57,7 +57,7 @@ class Measured:
         steps: processor time of each step, in milliseconds.
         cancels: processor time of each cancellation, in microseconds.
         rows: mean number of sequences in a step.
-        swaps: number of sequences that were swapped out.
+        swaps: how often a sequence was swapped out.
     """
 
     steps: list[float]

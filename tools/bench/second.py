@@ -29,10 +29,10 @@ COMPILES = "compiles_after_ready_total"
 def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[ServerProcess, float]:
     """Starts a server and returns it with the seconds until it was ready.
 
-        Args:
-            directory: directory of the model.
-            cache: folder for compiled programs.
-            args: the flags of the command line.
+    Args:
+        directory: directory of the model.
+        cache: folder for compiled programs.
+        args: the flags of the command line.
 
     Raises:
         RuntimeError: the server does not start.
@@ -53,7 +53,7 @@ def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[Serv
 
 
 def first_token(client: Client, model: str, messages: list[dict[str, str]]) -> tuple[float, str]:
-    """Returns the seconds to the first text of an answer, 0.0 if it has no text, and the whole text."""
+    """Returns the seconds to the first text of an answer, or 0.0 without any text, and then the whole text."""
     began, first, text = time.monotonic(), 0.0, ""
     fields = {"model": model, "max_tokens": ANSWER, "temperature": 0, "stream": True}
     for chunk in client.chat.completions.create(messages=messages, **fields):

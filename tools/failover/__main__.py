@@ -1,9 +1,9 @@
 """Kills servers under load, and compares every answer bit for bit: `python -m tools.failover --requests 300 --kills 6`.
 
 Starts two replicas and `jaxchat rest` in front of them. Random requests, plain and streamed, go through the REST
-process with the `openai` package, and through the asyncio and the blocking client. Meanwhile one replica after the
-other is killed or stopped, and started again. The exit status is 1 if a request fails, or if an answer differs from an
-undisturbed one.
+process with the `openai` package, and through the asyncio and the blocking client. Meanwhile a random replica is
+killed or stopped, and started again, several times. The exit status is 1 if a request fails, or if an answer differs
+from an undisturbed one.
 """
 
 from __future__ import annotations
@@ -90,7 +90,10 @@ def blocking(client: Client, stream: bool) -> Ask:
 
 
 async def disturb(replicas: Replicas, kills: int, seconds: float, rng: Random, done: asyncio.Event) -> None:
-    """Ends `kills` servers, one after the other, at random times up to `seconds` after both are ready."""
+    """Ends a random server and starts it again, `kills` times, then sets `done`.
+
+    Each time it first waits for 0.2 to 1 times `seconds`, after both servers are ready.
+    """
     for kill in range(kills):
         await asyncio.sleep(rng.uniform(0.2, 1) * seconds)
         index = rng.randrange(2)
@@ -105,7 +108,11 @@ async def compare(
     asks: list[tuple[str, Ask]], requests: list[Request], expected: list[Answer], args: argparse.Namespace,
     done: asyncio.Event,
 ) -> Counter[str]:  # fmt: skip
-    """Sends requests until all servers were ended and at least `args.requests` were sent. Returns the counts."""
+    """Sends requests until `done` is set and at least `args.requests` were sent.
+
+    Returns:
+        The numbers of all requests, of the requests of each way, and of lost and different answers.
+    """
     counts: Counter[str] = Counter()
     numbers = itertools.count()
 
@@ -139,7 +146,7 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 async def exercise(replicas: Replicas, front: ServerProcess, args: argparse.Namespace, rng: Random) -> Counter[str]:
-    """Asks one undisturbed server first, and then compares while servers end. Returns the counts."""
+    """Asks one undisturbed server first, then compares while servers end. Returns the counts of `compare`."""
     args.name = replicas.servers[0].model
     requests, done = requests_of(args, rng), asyncio.Event()
     async with AsyncClient(replicas.targets[0]) as alone:
@@ -159,7 +166,7 @@ async def exercise(replicas: Replicas, front: ServerProcess, args: argparse.Name
 
 
 def ways(rest: openai.AsyncOpenAI, native: AsyncClient, client: Client) -> list[tuple[str, Callable[[bool], Ask]]]:
-    """Returns the ways to send requests: a name, and a function of whether to stream."""
+    """Returns the ways to send requests: a name, and a function that takes whether to stream and returns an `Ask`."""
     return [
         ("openai", lambda stream: asking(rest, stream)),
         ("asyncio", lambda stream: asking(native, stream)),

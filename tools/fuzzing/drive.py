@@ -42,7 +42,7 @@ class Report:
 
 
 class Fuzzer:
-    """A client that sends random inputs. Input i depends only on `seed` and i.
+    """A client that sends random inputs. Input i depends only on `seed`, the model's id and i.
 
     Args:
         rest: URL that ends in /v1.

@@ -6,7 +6,9 @@
 
 `transformers` writes small random checkpoints. The compiled programs serve them over virtual CPU devices: prompts of up
 to several chunks, then decode steps. Prints a line for each measurement, with a digest of all our logits, which is
-equal in every run. The exit status is 1 if a difference is out of bounds or nothing was measured.
+the same in every run on the same machine.
+
+The exit status is 1 if a difference is out of bounds or nothing was measured.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Subject:
         return self.template.render(_messages(text), None)
 
     def control(self, ids: list[int]) -> list[int]:
-        """Returns the control tokens among some ids."""
+        """Returns those of `ids` that are control tokens."""
         return [id_ for id_ in ids if id_ in self.tokenizer.control_tokens.ids]
 
 

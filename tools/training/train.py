@@ -81,14 +81,18 @@ def init(config: ModelConfig, seed: int) -> Params:
 
 
 def packed_attention(layout: Layout, segments: Array) -> Attend:
-    """Returns a function that computes causal attention inside each conversation of a flat batch.
+    """Returns an `Attend` that computes plain causal attention inside each conversation of a flat batch of N tokens.
+
+    Queries, keys and values are f32. It raises ValueError for a model that sets its own scale of scores, a window, a
+    cap or sinks.
 
     Args:
         layout: number of rows of each length, as pairs (rows, tokens).
         segments: number of the conversation to which each token belongs, from 1, i32 `[N]`; 0 is padding.
     """
 
-    def attend(layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
+    def attend(layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec) -> Array:
+        _check_plain(spec)
         (_, heads, width), groups = q.shape, k.shape[1]
         parts, start = [], 0
         for rows, length in layout:
@@ -102,6 +106,20 @@ def packed_attention(layout: Layout, segments: Array) -> Attend:
         return jnp.concatenate(parts)
 
     return attend
+
+
+def _check_plain(spec: AttentionSpec) -> None:
+    """Raises ValueError, which names the fields, if attention is not causal attention with the default scale."""
+    fields = (
+        ("scale", spec.scale is not None),
+        ("window", spec.window),
+        ("cap", spec.cap),
+        ("sinks", spec.sinks is not None),
+    )
+    if names := ", ".join(name for name, is_set in fields if is_set):
+        raise ValueError(
+            f"training computes plain causal attention, but the model sets these of its attention: {names}"
+        )
 
 
 def loss(params: Params, decoder: Decoder, layout: Layout, batch: tuple[Array, ...]) -> Array:

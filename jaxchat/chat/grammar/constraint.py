@@ -196,10 +196,11 @@ NAME, PARAM = "response_format.json_schema.name", "response_format.json_schema.s
 
 
 def response_schema(request: v1.ChatCompletionRequest) -> SchemaSource | None:
-    """Returns the schema for answers without calls, or None for any text.
+    """Returns the schema that `response_format` demands of answers without calls, or None for any text.
 
     Raises:
-        ChatError: 400 if the name or schema is invalid, or if the type is `json_object` and no message contains "json".
+        ChatError: 400 if the name is missing or invalid, if the schema is invalid, or if the type is `json_object` and
+            no message contains "json".
     """
     if not request.HasField("response_format"):
         return None

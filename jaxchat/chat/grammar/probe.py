@@ -94,7 +94,7 @@ def error_of(tokenizer: LLTokenizer, grammar: str) -> str:
     """Returns the error of a grammar, or an empty string.
 
     Compiles the grammar and generates up to `STEPS` tokens. The error is `TOO_SLOW` if one mask takes more than `SLOW`
-    seconds.
+    seconds of processor time. If no token may follow, it is the grammar's own error or `NO_VALUE`.
     """
     probed = matcher(tokenizer, grammar)
     for step in range(STEPS):

@@ -22,7 +22,7 @@ def free_variables(tree: nodes.Template) -> set[str]:
 
 
 class _Reader:
-    """A reader of every path through a template. `assigned` are the names that every path to a node has set."""
+    """A reader of all paths through a template. `assigned` has the names that are set on every path to a node."""
 
     def __init__(self) -> None:
         self.free: set[str] = set()

@@ -1,7 +1,7 @@
 """The format of functionary 3.2: an answer is a series of messages, each to the user ("all") or to a function.
 
-The prompt ends with `>>>`, so an answer begins with the first recipient. This is `all`, a line break and text, or the
-name of a function, a line break and arguments. Each further message begins with `>>>`.
+A message is its recipient, a line break, and then text for the recipient `all`, or the arguments for a function. The
+prompt ends with `>>>`, so an answer begins with the first recipient. Each further message begins with `>>>`.
 """
 
 from __future__ import annotations

@@ -46,7 +46,10 @@ class ToolCallParser(StreamParser):
         return self.leave_out(pieces)  # after a list that is the complete answer
 
     def _bare(self, pieces: list[Segment]) -> bool:
-        """Decides at the beginning of an answer whether it is calls, with or without the opening, or text."""
+        """Decides whether an answer begins with the opening, with a call without the opening, or with text.
+
+        Returns False while the text so far does not tell.
+        """
         opening = self._tool_format.opening
         if opening and self._held.startswith(opening):
             pieces.append(Syntax(len(opening)))

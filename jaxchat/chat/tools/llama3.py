@@ -11,7 +11,7 @@ _OTHERS = ("<tool_call>", "<function=", "<|START_ACTION|>", "Action:", "[TOOL_CA
 
 
 class _Llama3(JsonToolFormat):
-    """The format of Llama 3, whose templates may lack the opening."""
+    """The format of Llama 3. It is recognised even if the template does not mention `<|python_tag|>`."""
 
     def recognises(self, template: str) -> bool:
         """Returns whether a template shows JSON calls with the key "parameters", and no marker of another format."""

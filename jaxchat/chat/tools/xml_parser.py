@@ -78,7 +78,7 @@ class XmlCallParser(StreamParser):
         return True
 
     def _next(self, pieces: list[Segment]) -> bool:
-        """Reads the end of all calls, or the next one."""
+        """Reads the end of all calls, or the beginning of the next call."""
         if not self.take(self._after, pieces):
             return self._name(pieces)
         self._step = self._content

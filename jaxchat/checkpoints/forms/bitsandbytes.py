@@ -38,10 +38,11 @@ class TableMatrix:
 
         Args:
             parts: the parts of the weight.
-            state: the rest of the name of the part with the quantisation state, after "weight.".
+            state: name of the part with the quantisation state, without the prefix "weight.". It is
+                "quant_state.bitsandbytes__nf4" or "quant_state.bitsandbytes__fp4".
 
         Raises:
-            ModelError: the shapes or dtypes of the parts do not fit the state.
+            ModelError: a part is missing, the state is damaged, or the shapes or dtypes of the parts do not fit it.
         """
         self._state = _json(parts.take(f"weight.{state}", "U8"), state)
         self.shape = self._shape()

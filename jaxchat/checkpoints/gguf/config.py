@@ -189,7 +189,7 @@ def windows(keys: ModelKeys, default: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the keys of a `config.json` about sliding windows.
 
     `sliding_window` is in tokens, or None if the model has no windows. `layer_types` says which layers have a window.
-    If the file does not say it, the keys of `default` replace `layer_types`.
+    If the file does not say which, the keys of `default` replace `layer_types`.
 
     Args:
         keys: the metadata.

@@ -70,7 +70,11 @@ def open_view(directory: Path) -> tuple[GgufFile, dict[str, Origin]]:
 
 
 def origins(file: GgufFile) -> dict[str, Origin]:
-    """Returns the origin of each tensor by its Hugging Face name. Raises ModelError if a key is missing or wrong."""
+    """Returns the origins of the model's tensors by their Hugging Face names.
+
+    Raises:
+        ModelError: the architecture is not supported, or a key is missing or wrong.
+    """
     keys = model_keys(file)
     renaming = find_architecture(keys).renaming
     heads = keys.integer("attention.head_count", least=1)

@@ -47,7 +47,10 @@ def make_tokenizer(path: Path, metadata: Metadata, architecture: str) -> str:
 
 
 def _add_ends(tokenizer: Tokenizer, metadata: Metadata, vocabulary: Vocabulary) -> None:
-    """Makes the tokenizer add the tokens around a text that the file says, or that llama.cpp adds where it does not."""
+    """Makes the tokenizer put the BOS and EOS tokens around each text as the file demands.
+
+    If the file does not say whether to add a token, llama.cpp's default applies.
+    """
     pre = PRE_TOKENIZERS.get(metadata.word(PRE, "default")) if metadata.word(MODEL) == "gpt2" else None
     begins = metadata.flag(_ADD_BEGINNING, pre is None or pre is LLAMA_3 or pre is TEKKEN)
     wanted = {"bos_token": begins, "eos_token": metadata.flag(_ADD_END, False)}

@@ -16,7 +16,7 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 class AsyncCalls:
-    """Calls of the chat service that go on at another replica if theirs is lost.
+    """Calls of the chat service over several replicas. A call whose replica is lost goes on at another one.
 
     Args:
         replicas: the replicas, with channels of `grpc.aio`.
@@ -28,7 +28,7 @@ class AsyncCalls:
         self.policy = policy
 
     async def unary(self, method: str, request: Any, *, timeout: float | None = None, metadata: Metadata = ()) -> Any:
-        """Returns the answer of a method without streams. It is asked again, whole, if the replica is lost.
+        """Returns the answer of a method without streams. If a replica is lost, another one gets the request again.
 
         Args:
             method: name of the method, such as `Complete`.
@@ -62,7 +62,7 @@ class AsyncCalls:
 
         Args:
             method: name of the method, such as `Stream`.
-            answer: has the request, and cuts what was delivered off the chunks of later attempts.
+            answer: makes the request of each attempt, and removes from its chunks what was delivered before.
             timeout: seconds for all attempts together; None means no limit.
             metadata: metadata of the call.
 
@@ -97,10 +97,16 @@ class AsyncCalls:
     async def from_each(
         self, method: str, request: Any, *, timeout: float | None = None, metadata: Metadata = ()
     ) -> list[Any]:
-        """Returns the answers of all replicas that serve and answer.
+        """Asks all replicas that serve at once, or all replicas if none serves. Returns the answers that come.
+
+        Args:
+            method: name of the method.
+            request: the request.
+            timeout: seconds for each replica; None means no limit.
+            metadata: metadata of each call.
 
         Raises:
-            ChatError: none answers.
+            ChatError: no replica answers.
         """
         await self.refresh()
         replicas = [replica for replica in self.replicas.all if replica.serving] or self.replicas.all
@@ -118,7 +124,11 @@ class AsyncCalls:
         return answers
 
     async def refresh(self, *, failed: bool = False) -> None:
-        """Asks DNS for the addresses of named replicas, at times or after a call has `failed`."""
+        """Asks DNS again for the addresses of named replicas, if its last answer is too old.
+
+        It is too old sooner if a call has just `failed`. Closes the channels of replicas without an address once they
+        have no open call.
+        """
         if not self.replicas.stale(failed=failed):
             return
         self.replicas.update(await asyncio.to_thread(self.replicas.lookup))

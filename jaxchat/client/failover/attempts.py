@@ -36,10 +36,10 @@ class FailoverPolicy:
 
     Attributes:
         rounds: maximum number of rounds over all replicas without progress.
-        busy_rounds: the same, if a replica lives but has no room.
+        busy_rounds: maximum number of such rounds if a replica had no room in one of them.
         first_pause: seconds before the second round. Each further pause is twice as long.
         longest_pause: maximum pause, in seconds.
-        error: converts an error of gRPC to the one that is raised.
+        error: converts an error of gRPC to the error that the call raises.
     """
 
     rounds: int = 7
@@ -67,7 +67,11 @@ def kind_of(error: grpc.RpcError) -> Failure:
 
 
 def none_reached(errors: Sequence[grpc.RpcError], policy: FailoverPolicy) -> ChatError:
-    """Returns the error of a call that every replica was asked and none answered: that of a server, if there is one."""
+    """Returns the error of a call that no replica answered.
+
+    That is the first error of `errors` that is not a lost connection, or the only error. If there are several, all of
+    lost connections, it is an error that says that no replica was reached.
+    """
     for error in errors:
         if len(errors) == 1 or kind_of(error) != "lost":
             return policy.error(error)
@@ -101,7 +105,7 @@ class Attempts:
         return None if self._deadline is None else self._deadline - time.monotonic()
 
     def begin(self) -> Replica:
-        """Returns the replica for the next attempt. Raises `ChatError` if the deadline has passed or none is left."""
+        """Returns the replica for the next attempt. Raises `ChatError` after the deadline, or if no replica is left."""
         remaining = self.remaining
         if remaining is not None and remaining <= 0:
             raise timeout()
@@ -111,7 +115,7 @@ class Attempts:
         return self._replica
 
     def finish(self) -> None:
-        """Counts the attempt as ended."""
+        """Records that the attempt has ended, with or without an error."""
         if self._replica:
             self._replicas.release(self._replica)
             self._replica = None
@@ -130,7 +134,7 @@ class Attempts:
             self._replicas.works(self._replica)
 
     def failed(self, error: grpc.RpcError) -> float:
-        """Returns the seconds to wait before the next attempt. Raises `ChatError` if there should be none."""
+        """Returns the seconds to wait before the next attempt. Raises `ChatError` if there must be no further one."""
         kind, call = kind_of(error), cast(Any, error)
         alone = self._replicas.single or not self._replicas.all
         if kind == "final" or self._replica is None or alone:
@@ -145,7 +149,7 @@ class Attempts:
         return self._next()
 
     def mismatched(self, mismatch: OtherFingerprint) -> float:
-        """Excludes the replica from this call. Returns and raises as `failed` does."""
+        """Excludes the replica from later attempts of this call. Returns and raises as `failed` does."""
         assert self._replica is not None
         self._excluded.add(self._replica)
         log.warning("%s cannot continue: %s", self._replica.name, mismatch)

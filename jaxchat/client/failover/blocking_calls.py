@@ -17,7 +17,9 @@ from jaxchat.client.failover.resumable import OtherFingerprint, Resumable
 
 
 class BlockingCalls:
-    """Calls of the chat service that go on at another replica if theirs is lost. Usable from several threads.
+    """Calls of the chat service over several replicas. A call whose replica is lost goes on at another one.
+
+    Usable from several threads.
 
     Args:
         replicas: the replicas, with channels of `grpc`.
@@ -49,13 +51,23 @@ class BlockingCalls:
     def stream(
         self, method: str, answer: Resumable, *, timeout: float | None = None, metadata: Metadata = ()
     ) -> BlockingStream:
-        """Returns the chunks of a method with a streamed answer, as `AsyncCalls.stream` does."""
+        """Returns an iterator over the chunks of a streamed answer. Arguments and errors are those of `AsyncCalls`."""
         return BlockingStream(self, method, answer, timeout, metadata)
 
     def from_each(
         self, method: str, request: Any, *, timeout: float | None = None, metadata: Metadata = ()
     ) -> list[Any]:
-        """Returns the answers of all replicas that answer. Raises `ChatError` if none does."""
+        """Asks all replicas, one after the other, and returns the answers of those that answer.
+
+        Args:
+            method: name of the method.
+            request: its request.
+            timeout: seconds for each replica; None means no limit.
+            metadata: metadata of each call.
+
+        Raises:
+            ChatError: no replica answers.
+        """
         self.refresh()
         answers, errors = [], list[grpc.RpcError]()
         for replica in self.replicas.all:
@@ -68,7 +80,11 @@ class BlockingCalls:
         return answers
 
     def refresh(self, *, failed: bool = False) -> None:
-        """Asks DNS for the addresses of named replicas, at times or after a call has `failed`."""
+        """Asks DNS again for the addresses of named replicas, if its last answer is too old.
+
+        It is too old sooner if a call has just `failed`. Closes the channels of replicas without an address once they
+        have no open call.
+        """
         if not self.replicas.stale(failed=failed):
             return
         self.replicas.update(self.replicas.lookup())

@@ -42,7 +42,7 @@ def opener(
         credentials: credentials of the connection; None means that it is not encrypted.
         options: options of the channel.
         name: returns the name of a replica for errors, from its address and its number.
-        watched: whether the caller watches health checks. Replicas then do not serve until a check says so.
+        watched: whether the caller watches health checks. Replicas then count as not serving until a check succeeds.
     """
 
     def open_replica(address: Address, number: int) -> Replica:

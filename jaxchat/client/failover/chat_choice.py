@@ -9,7 +9,7 @@ _LEGACY = -1  # index of a legacy function call
 
 
 class _Call:
-    """The delivered parts of one call."""
+    """The delivered parts of one tool call or legacy function call."""
 
     def __init__(self, identity: str, name: str) -> None:
         self.begun = identity, name
@@ -17,7 +17,7 @@ class _Call:
 
 
 class DeliveredChoice:
-    """The delivered parts of one choice: its texts, calls, log-probabilities and tokens, and its end."""
+    """The delivered parts of one choice: texts, calls, log-probabilities, tokens and finish reason."""
 
     def __init__(self) -> None:
         self._text, self._thoughts = Delivered("content", ""), Delivered("reasoning_content", "")
@@ -34,29 +34,31 @@ class DeliveredChoice:
 
     @property
     def tokens(self) -> list[int]:
-        """The ids of all tokens so far."""
+        """The ids of all tokens of the choice so far."""
         return self._tokens.all()
 
     def restart(self) -> None:
-        """Expects all that was delivered again."""
+        """Prepares for an attempt that first repeats what was delivered."""
         for delivered in (self._text, self._thoughts, self._entries, self._tokens):
             delivered.restart()
         for call in self._calls.values():
             call.arguments.restart()
 
     def end(self) -> None:
-        """Raises `ChatError` if not all that was delivered was repeated."""
+        """Raises `ChatError` if the attempt has not repeated all that was delivered."""
         for delivered in (self._text, self._thoughts, self._entries, self._tokens):
             delivered.end()
         for call in self._calls.values():
             call.arguments.end()
 
     def cut(self, choice: v1.ChunkChoice, *, repeats: bool, token_ids: bool) -> bool:
-        """Removes from a chunk's part of this choice what was delivered, and returns whether anything is left.
+        """Removes from a chunk's part of this choice what was delivered, and returns whether to deliver what is left.
+
+        In a first attempt, that is always so.
 
         Args:
             choice: the part of the chunk, which is changed.
-            repeats: whether the attempt began with what was delivered.
+            repeats: whether the attempt first repeats what was delivered.
             token_ids: whether the reader gets token ids.
 
         Raises:
@@ -77,7 +79,7 @@ class DeliveredChoice:
         return bool(anything) or not repeats
 
     def _cut_texts(self, choice: v1.ChunkChoice, repeats: bool) -> bool:
-        """Cuts role, texts and log-probabilities. Returns whether the choice begins with this chunk."""
+        """Removes delivered role, texts and log-probabilities. Returns whether the choice begins with this chunk."""
         delta = choice.delta
         begins = bool(delta.role) and not self._role
         self._role = self._role or begins
@@ -112,7 +114,7 @@ class DeliveredChoice:
         return new
 
     def _is_new(self, index: int, identity: str, function: v1.FunctionCall) -> bool:
-        """Removes from a call's fragment what was delivered, and returns whether it has anything new."""
+        """Removes from a fragment of a call what was delivered, and returns whether the fragment has anything new."""
         begun = identity, function.name
         call = self._calls.get(index)
         if call is None:

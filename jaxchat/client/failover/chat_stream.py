@@ -9,14 +9,15 @@ from jaxchat.client.failover.resumable import Delivered, OtherFingerprint, Resum
 
 
 def resumable_chat(request: v1.ChatCompletionRequest, replicas: ReplicaSet) -> Resumable:
-    """Returns the streamed answer of a request. It can go on elsewhere unless there is one replica only."""
+    """Returns the streamed answer of a request. With more than one replica, it can go on at another one."""
     return Whole(request) if replicas.single else ResumableChat(request)
 
 
 class ResumableChat:
     """A streamed chat completion as its reader sees it: one stream, however many replicas it took.
 
-    Asks for token ids too, which later replicas get as drafts. They are removed unless the request asks for them.
+    It always asks for token ids, because a replica that continues the answer gets them as draft tokens. The reader gets
+    them only if the request asks for them.
 
     Args:
         request: the request.
@@ -35,11 +36,11 @@ class ResumableChat:
 
     @property
     def ended(self) -> bool:
-        """Whether all choices, and the usage if requested, were delivered."""
+        """Whether all choices, and the usage if it was requested, were delivered completely."""
         return self._usage and all(choice.finished for choice in self._choices)
 
     def request(self) -> v1.ChatCompletionRequest:
-        """Returns the request, with the tokens of each choice so far."""
+        """Returns the request of the next attempt, with the tokens of each choice so far as draft tokens."""
         drafts = [v1.DraftTokens(token_ids=choice.tokens) for choice in self._choices]
         if not any(draft.token_ids for draft in drafts):
             return self._request
@@ -50,7 +51,7 @@ class ResumableChat:
         return resumed
 
     def restart(self) -> None:
-        """Prepares for an attempt that begins with what was delivered."""
+        """Prepares for an attempt that first repeats what was delivered."""
         self._repeats = self._first is not None
         self._prompt.restart()
         for choice in self._choices:
@@ -87,7 +88,7 @@ class ResumableChat:
         return chunk if chunk.choices or chunk.HasField("usage") else None
 
     def end(self) -> None:
-        """Raises `ChatError` if a choice has ended before all that was delivered of it was repeated."""
+        """Raises `ChatError` if the attempt has ended before it repeated all that was delivered."""
         for choice in self._choices:
             choice.end()
 

@@ -28,7 +28,7 @@ class Replica:
         open: number of open calls.
         failures: number of failures since the last success.
         retry_at: monotonic time until which other replicas are asked first.
-        picked: number of its last pick.
+        picked: number of the pick that chose it last, counted over all replicas from 1; 0 before its first.
     """
 
     name: str
@@ -81,7 +81,7 @@ class ReplicaSet:
 
     @property
     def single(self) -> bool:
-        """Whether the target is one address, so that a failed call cannot go on elsewhere."""
+        """Whether the only target is an address, so that a failed call cannot go on at another replica."""
         return not self._named and len(self._by_address) == 1
 
     def stale(self, *, failed: bool) -> bool:
@@ -95,7 +95,10 @@ class ReplicaSet:
         return resolve(self._targets)
 
     def update(self, addresses: Collection[Address]) -> None:
-        """Opens the replicas of new addresses, and retires those of other addresses. Keeps all if there is none."""
+        """Opens replicas at new addresses, and retires replicas whose address is not among `addresses`.
+
+        Does nothing if `addresses` is empty.
+        """
         if not addresses:
             return
         with self._lock:
@@ -109,21 +112,21 @@ class ReplicaSet:
             self._retired += before.values()
 
     def take_idle(self) -> list[Replica]:
-        """Returns the retired replicas without open calls, which the caller closes."""
+        """Removes and returns the retired replicas without open calls. The caller closes them."""
         with self._lock:
             idle = [replica for replica in self._retired if not replica.open]
             self._retired = [replica for replica in self._retired if replica.open]
         return idle
 
     def take_all(self) -> list[Replica]:
-        """Returns all replicas, retired ones too, which the caller closes."""
+        """Removes and returns all replicas, including retired ones. The caller closes them."""
         with self._lock:
             replicas = [*self._by_address.values(), *self._retired]
             self._by_address, self._retired = {}, []
         return replicas
 
     def pick(self, others: Collection[Replica] = ()) -> Replica | None:
-        """Returns the best replica that is not among `others`, counted as open; None if there is none."""
+        """Returns the best replica that is not among `others`, or None. Counts a call of it as open."""
         with self._lock:
             now = time.monotonic()
             candidates = [replica for replica in self._by_address.values() if replica not in others]
@@ -141,14 +144,14 @@ class ReplicaSet:
             replica.open -= 1
 
     def failed(self, replica: Replica) -> None:
-        """Asks other replicas first for a while."""
+        """Records a failure of the replica. For some seconds, calls prefer other replicas."""
         with self._lock:
             cooldown = min(_FIRST_COOLDOWN * 2.0 ** min(replica.failures, 10), _LONGEST_COOLDOWN)
             replica.failures += 1
             replica.retry_at = time.monotonic() + cooldown
 
     def works(self, replica: Replica) -> None:
-        """Asks the replica as before its failures."""
+        """Forgets the failures of the replica."""
         replica.failures, replica.retry_at = 0, 0.0
 
 

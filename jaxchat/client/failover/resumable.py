@@ -30,22 +30,25 @@ class Resumable(Protocol):
         """Returns the request of the next attempt."""
 
     def restart(self) -> None:
-        """Prepares for an attempt that begins with what was delivered."""
+        """Prepares for an attempt that first repeats what was delivered. Raises `ChatError` if that is impossible."""
 
     def take(self, chunk: Any) -> Any | None:
         """Returns the part of a chunk that was not delivered yet, or None if all of it was.
 
         Raises:
-            OtherFingerprint: the replica's answers are not those of the replica at which the stream began.
+            OtherFingerprint: the replica has another fingerprint than the one at which the stream began.
             ChatError: the chunk differs from what was delivered.
         """
 
     def end(self) -> None:
-        """Raises `ChatError` if the answer has ended before all that was delivered was repeated."""
+        """Raises `ChatError` if the attempt has ended before it repeated all that was delivered."""
 
 
 def repeatable(request: Request) -> Request:
-    """Returns the request, with a random seed if it may have one and has none, so that replicas answer it equally."""
+    """Returns a request that all replicas answer equally.
+
+    If its type has a field `seed` that is not set, that is a copy with a random seed, otherwise the request itself.
+    """
     if "seed" not in request.DESCRIPTOR.fields_by_name or request.HasField("seed"):
         return request
     seeded = type(request)()
@@ -55,7 +58,7 @@ def repeatable(request: Request) -> Request:
 
 
 class Whole:
-    """A `Resumable` that passes everything on, and can go on elsewhere only before its first chunk.
+    """A `Resumable` that passes chunks on unchanged, and can go on at another replica only before its first chunk.
 
     Args:
         request: the request.
@@ -98,7 +101,9 @@ class OtherFingerprint(Exception):
 
 
 class Delivered(Generic[Items]):
-    """The delivered items of one kind, such as the characters of a text, and how many of them were repeated.
+    """The items of one kind that were delivered, such as the characters of a text.
+
+    It counts how many of them the answer has repeated since it was last restarted.
 
     Args:
         what: names the items in errors.
@@ -119,12 +124,12 @@ class Delivered(Generic[Items]):
         return [item for part in self._parts for item in part]  # type: ignore[return-value]
 
     def restart(self) -> None:
-        """Expects all items again."""
+        """Prepares for an answer that first repeats all items."""
         self._known = self.all()
         self._parts, self._repeated = [self._known], 0
 
     def rest(self, part: Items) -> Items:
-        """Returns the items of `part` that are new. Raises `ChatError` if others differ from what was delivered."""
+        """Returns the items of `part` that are new. Raises `ChatError` if repeated items differ."""
         if self._repeated == len(self._known):
             rest = part
         else:
@@ -138,12 +143,12 @@ class Delivered(Generic[Items]):
         return rest
 
     def end(self) -> None:
-        """Raises `ChatError` if not all items were repeated."""
+        """Raises `ChatError` if the answer has not repeated all items."""
         if self._repeated < len(self._known):
             raise differs(self._what)
 
 
 def differs(what: str) -> Exception:
-    """Returns the error of an answer whose `what` is not what was delivered of it."""
+    """Logs and returns the error of an answer that did not repeat what was delivered. `what` names the items."""
     log.error("two replicas with one fingerprint gave different answers: %s", what)
     return cut_off(f"The answer cannot go on: its {what} would not be the same at another replica.")

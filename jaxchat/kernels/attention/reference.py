@@ -15,7 +15,9 @@ EXACT = jax.lax.Precision.HIGHEST  # otherwise GPUs and TPUs round f32 operands
 
 
 def causal(layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec = PLAIN) -> Array:
-    """Computes full causal attention over one sequence, without a cache; for training and as a test oracle.
+    """Computes the causal attention of a whole sequence to itself, without a cache.
+
+    It is for training and as a test oracle. If `spec` has a window, queries see only the keys inside it.
 
     Args:
         layer: unused. The signature is that of `models.layers.Attend`.

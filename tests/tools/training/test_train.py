@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
 from tools.training import data
@@ -61,6 +62,23 @@ def test_packed_conversations_do_not_see_each_other() -> None:
 
     other = np.concatenate([rng.integers(0, 50, 8).astype(np.int32), tokens[8:]])
     assert np.array_equal(hidden(tokens)[8:], hidden(other)[8:])
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        (AttentionSpec(scale=1.0), "scale"),
+        (AttentionSpec(window=4), "window"),
+        (AttentionSpec(cap=50.0), "cap"),
+        (AttentionSpec(sinks=jnp.zeros(2)), "sinks"),
+    ],
+)
+def test_other_attention_is_refused_by_name(spec: AttentionSpec, name: str) -> None:
+    attend = packed_attention(((1, 4),), jnp.ones(4, jnp.int32))
+    q, keys = jnp.zeros((4, 2, 8)), jnp.zeros((4, 1, 8))
+    assert attend(0, q, keys, keys, AttentionSpec()).shape == q.shape
+    with pytest.raises(ValueError, match=f"attention: {name}$"):
+        attend(0, q, keys, keys, spec)
 
 
 @pytest.mark.parametrize("name", ["muon", "adamw"])

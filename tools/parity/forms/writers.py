@@ -38,7 +38,10 @@ class Case:
 
 
 def pack(codes: np.ndarray, bits: int) -> np.ndarray:
-    """Packs codes `[n, k]` into words i32 `[n, ceil(k * bits / 32)]`, lowest bits first. Pads them with zeros."""
+    """Packs codes `[n, k]`, unsigned integers, into words i32 `[n, ceil(k * bits / 32)]`, lowest bits first.
+
+    `bits` must divide 32. Codes that the last word of a row lacks are zeros.
+    """
     per_word = 32 // bits
     padded = np.pad(codes, ((0, 0), (0, -codes.shape[1] % per_word)))
     words = np.zeros((len(codes), padded.shape[1] // per_word), np.uint32)

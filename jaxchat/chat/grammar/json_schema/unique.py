@@ -19,8 +19,8 @@ _FINITE = {"type", "const", "enum", "minimum", "maximum", "$ref", "anyOf"}
 def distinct_arrays(document: Document, schema: Schema, pointer: str) -> list[list[Any]]:
     """Returns the arrays of distinct items that satisfy a schema with `uniqueItems`.
 
-    If the items have at most 4 values, every order of them is listed. If they have 5 to 8 values, only the order of the
-    schema is.
+    If the items have at most 4 values, every order of them is listed. If they have 5 to 8 values, only arrays in the
+    order of the schema are listed.
 
     Raises:
         UnsupportedSchema: the items have more than 8 values, are not described by `items` alone, or have a reference
