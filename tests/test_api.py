@@ -98,3 +98,19 @@ def test_settings_of_engine_and_requests_are_told_apart(monkeypatch: pytest.Monk
         (EngineConfig(slots=5, pages=100), ChatConfig(template_date=DAY, tool_format="hermes")),
         (EngineConfig(), ChatConfig()),
     ]
+
+
+def test_requests_may_use_each_name_of_the_operator_and_no_other(model: Path, runner: EchoRunner) -> None:
+    with jaxchat.load(str(model), served_model_name=("gpt", "small"), progress=False) as client:
+        assert [each.id for each in client.models.list()] == ["gpt", "small"]
+        asked: dict[str, Any] = dict(messages=ASKED, max_tokens=1)
+        for name in ({}, {"model": "gpt"}, {"model": "small"}):
+            assert client.chat.completions.create(**asked, **name).model == "gpt"
+            (chunk, *_) = client.chat.completions.create(**asked, **name, stream=True)
+            assert chunk.model == "gpt"
+            assert client.completions.create(prompt="Hi", max_tokens=1, **name).model == "gpt"
+            assert client.tokenize(prompt="Hi", **name).count
+        with pytest.raises(
+            jaxchat.ChatError, match=f"The model '{model.name}' does not exist. This server has: gpt, small"
+        ):
+            client.chat.completions.create(model=model.name, **asked)
