@@ -139,7 +139,7 @@ def main() -> int:
     try:
         equal.append(answers(client) == expected)
         print(f"answers equal to a plain server's: {equal[-1]}; refused: {refusal(client)}", flush=True)
-        for title in ("ray::Follower", "ray::ServeReplica:jaxchat:RayLLMServer")[processes == 1 :]:
+        for title in ("ray::Follower", "ray::SERVE_REPLICA::jaxchat#RayLLMServer")[processes == 1 :]:
             pid = killed(title)
             print(f"killed {title} ({pid})", flush=True)
             again, seconds = until_answered(client)

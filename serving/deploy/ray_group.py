@@ -29,7 +29,7 @@ from serving.cli.multihost import exit_on_failure, leave_multihost, open_leader,
 from serving.config import MultihostConfig
 from serving.multihost.leader import Leader
 
-STRATEGY = "STRICT_SPREAD"  # each process on a node of its own
+STRATEGY = "STRICT_SPREAD"  # each process on another node
 FAILURE_NOTICE = 1.0  # seconds during which the replica of a lost group still answers its open requests
 
 

@@ -11,7 +11,7 @@
     serve.run(build_openai_app({"llm_configs": [config]}))
 
 `engine_kwargs` has the settings of the engine, of requests and of multihost groups. With `processes`, each replica is a
-group of that many processes, on nodes of their own (`serving.deploy.ray_group`). docs/multihost.md has the rest.
+group of that many processes, each on another node (`serving.deploy.ray_group`). docs/multihost.md has the rest.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ Ray's gRPC proxy offers `jaxchat.v1.ChatService`.
     python -m serving.deploy.ray_serve --replicas 2 --grpc-port 9000
     jaxchat rest --backend 127.0.0.1:9000
 
-Ray balances, restarts and scales the replicas. A model that needs several hosts runs without Ray (docs/multihost.md).
+Ray balances, restarts and scales the replicas. With `--processes`, each replica is a multihost group on several nodes
+(`serving.deploy.ray_group`).
 
 Ray drops the trailing metadata of a call that raises, and with it the details of the error. A failed call therefore
 returns an empty message and sets the status on its context. Clients see the status. In a stream, an empty chunk
@@ -29,12 +30,12 @@ from ray.serve.config import HTTPOptions, gRPCOptions
 from ray.serve.grpc_util import RayServegRPCContext
 
 from jaxchat import v1
-from jaxchat.api import load_session
 from jaxchat.chat.context import RequestContext
 from jaxchat.client import grpc_errors
 from jaxchat.config import EngineConfig
 from jaxchat.errors import ChatError
 from serving.backend import find_model, request_id_from
+from serving.deploy.ray_group import Group, GroupConfig, replica_options
 from serving.trace_context import trace_headers
 
 SERVICES = (
@@ -50,9 +51,12 @@ T = TypeVar("T")
 class Replica:
     """A Ray Serve deployment of one engine, with the methods of the chat and health services."""
 
-    async def __init__(self, model: str, engine: EngineConfig) -> None:  # type: ignore[misc]  # Ray awaits it
-        self._session = load_session(model, engine, tune_process=True)
-        await self._session.start()
+    async def __init__(self, config: GroupConfig) -> None:  # type: ignore[misc]  # Ray awaits it
+        self._group = Group(config)
+        self._session = await self._group.start()
+
+    async def __del__(self) -> None:
+        await self._group.close()
 
     async def Complete(self, request: v1.ChatCompletionRequest, grpc_context: RayServegRPCContext) -> v1.ChatCompletion:
         return await _answer(self._session.complete, request, grpc_context, v1.ChatCompletion())
@@ -163,14 +167,20 @@ def main() -> None:
     text = "port of Ray's HTTP proxy, which does not serve chat (default: 8001)"
     parser.add_argument("--ray-http-port", type=int, default=8001, help=text)
     parser.add_argument("--slots", type=int, default=EngineConfig().slots)
+    parser.add_argument("--processes", type=int, default=1, help="processes of a replica (default: 1)")
+    parser.add_argument("--tensor-parallel", type=int, default=1, help="devices of a replica (default: 1)")
+    parser.add_argument("--address", help="address of a Ray cluster (default: Ray's own rules)")
     args = parser.parse_args()
-    ray.init()
+    settings = {name: getattr(args, name) for name in ("slots", "processes", "tensor_parallel")}
+    config = GroupConfig.of(args.model, settings)
+    ray.init(address=args.address)
     serve.start(
         http_options=HTTPOptions(port=args.ray_http_port),  # Ray's default 8000 is the port of `jaxchat rest`
         grpc_options=gRPCOptions(port=args.grpc_port, grpc_servicer_functions=list(SERVICES)),
     )
-    replicas: Any = Replica.options(num_replicas=args.replicas)  # type: ignore[attr-defined]
-    serve.run(replicas.bind(args.model, EngineConfig(slots=args.slots)), name="jaxchat")
+    options = replica_options(args.processes, {"CPU": 1})
+    replicas: Any = Replica.options(num_replicas=args.replicas, **options)  # type: ignore[attr-defined]
+    serve.run(replicas.bind(config), name="jaxchat")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # Ray's own handlers would leave the replicas running
         signal.signal(number, lambda *_: stop.set())

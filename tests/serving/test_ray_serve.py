@@ -27,6 +27,8 @@ TEXT = v1.TextCompletionRequest(model="fake", prompt=[v1.TextPrompt(text="hi")])
 BAD_TEXT = v1.TextCompletionRequest(model="nobody", prompt=TEXT.prompt)
 BAD = v1.ChatCompletionRequest(model="nobody", messages=GOOD.messages)
 
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine 'Replica.__del__'")  # Ray awaits it
+
 
 class Context:
     """What Ray gives a call, and sends with every message that the call returns."""
@@ -49,20 +51,22 @@ class Context:
 @pytest.fixture
 async def replica(monkeypatch):
     """A replica of a session that answers without a model; the names of Ray that its module imports are empty."""
-    names = {"": ["serve"], ".serve": [], ".serve.config": ["HTTPOptions", "gRPCOptions"]}
-    names[".serve.grpc_util"] = ["RayServegRPCContext"]
+    names = {"": ["serve", "remote"], ".serve": [], ".serve.config": ["HTTPOptions", "gRPCOptions"], ".util": []}
+    names |= {".serve.grpc_util": ["RayServegRPCContext"]}
+    names |= {".util.scheduling_strategies": ["PlacementGroupSchedulingStrategy"]}
     for name, members in names.items():
         module = ModuleType(f"ray{name}")
         vars(module).update(dict.fromkeys(members))
         monkeypatch.setitem(sys.modules, module.__name__, module)
     sys.modules["ray"].serve = SimpleNamespace(deployment=lambda **options: lambda cls: cls)
+    sys.modules["ray"].remote = lambda **options: lambda cls: cls
     recipe = importlib.import_module("serving.deploy.ray_serve")
-    monkeypatch.delitem(sys.modules, recipe.__name__)
-    session = FakeSession()
-    monkeypatch.setattr(recipe, "load_session", lambda model, engine, **options: session)
+    for module in (recipe.__name__, "serving.deploy.ray_group"):
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(recipe.Group, "_load", lambda self: FakeSession())
     monkeypatch.setattr(recipe, "WATCH", 1)
     found = object.__new__(recipe.Replica)  # Ray awaits its __init__
-    await found.__init__("bundled", None)
+    await found.__init__(recipe.GroupConfig())
     return found
 
 
