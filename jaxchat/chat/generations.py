@@ -203,7 +203,7 @@ class Generations:
 
 
 class _Shifted:
-    """A receiver that passes on to a stream of several requests the tokens of one, whose choices begin at `first`."""
+    """A receiver of one request's tokens for a stream of several. There, the request's choices begin at `first`."""
 
     def __init__(self, stream: OutputStream, first: int) -> None:
         self._stream, self._first = stream, first

@@ -117,7 +117,10 @@ class PrefillQueue:
         return step
 
     def _candidates(self, limit: int, admitting: bool) -> Iterator[Sequence]:
-        """Returns the first waiting sequences, at most `limit` and no more than free slots; none unless `admitting`."""
+        """Returns the first waiting sequences: at most `limit`, and at most one for each free slot.
+
+        Returns none unless `admitting`.
+        """
         return islice(self._waiting.values(), min(limit, len(self._free_slots)) if admitting else 0)
 
     def _demand(self, admitting: bool) -> int:

@@ -21,7 +21,7 @@ class Record:
     """A request with its answer.
 
     Attributes:
-        name: where it is, for messages.
+        name: place of the record, such as file and line, for messages.
         path: the endpoint.
         request: the body of the request, not streamed and with a seed if it needs one.
         response: the whole answer.

@@ -37,7 +37,7 @@ class Sample:
     def held_out(self) -> bool:
         """Whether the sample is kept out of training, which is so for one key in ten.
 
-        It depends only on the skill and the key, so no key is in both parts.
+        It depends only on the skill and the key, so no key is both in training and held out.
         """
         return zlib.crc32(f"{self.skill}:{self.key}".encode()) % HELD_OUT_ONE_IN == 0
 

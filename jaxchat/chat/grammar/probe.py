@@ -41,7 +41,7 @@ Encode = Callable[[str], list[int]]
 
 
 class _Table:
-    """A token table in the form that `LLTokenizer` reads, which recognises it by `is_tokenizer_wrapper`."""
+    """A token table in the form that `LLTokenizer` reads. The attribute `is_tokenizer_wrapper` marks this form."""
 
     is_tokenizer_wrapper = True
     bos_token_id = None

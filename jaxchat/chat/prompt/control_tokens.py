@@ -158,7 +158,7 @@ def _collect(value: Any, keys: set[str], texts: set[str]) -> None:
 
 
 def _replaced(value: Any, keys: Mapping[str, str], texts: Mapping[str, str]) -> Any:
-    """Returns `value` with the keys of objects replaced by `keys`, and other strings except for roles by `texts`."""
+    """Returns `value` with keys of objects replaced by `keys`, and other strings by `texts`. Roles are not replaced."""
     if isinstance(value, str):
         return texts.get(value, value)
     if isinstance(value, dict):

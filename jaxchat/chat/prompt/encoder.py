@@ -1,7 +1,7 @@
 """Encodes text with the fastest library that gives the ids of the `tokenizers` library.
 
 `fastokens` takes a tenth to a fiftieth of the time, but supports fewer kinds of tokenizers and fewer platforms. Where
-it does not give the same ids, `tokenizers` itself encodes.
+`fastokens` does not give the same ids, `tokenizers` itself encodes.
 """
 
 from __future__ import annotations

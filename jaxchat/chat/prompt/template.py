@@ -180,8 +180,8 @@ class ChatTemplate:
     ) -> str:
         """Renders a conversation.
 
-        If the template leaves out a system message at the beginning, or refuses all of them, moves its text into the
-        first user message.
+        If the template leaves out a system message at the beginning, or refuses all system messages, moves
+        its text into the first user message.
         """
         adapted, functions = adapt(messages, tools, variables.traits, self._write_calls, instruction)
         run = partial(self._run, variables=variables, parts=variables.traits.content_parts, begins=begins)

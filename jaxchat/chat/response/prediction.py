@@ -57,7 +57,7 @@ class PredictionMatcher:
         return len(self._accepted)
 
     def append(self, token: int) -> None:
-        """Compares the choice's next token."""
+        """Compares the choice's next token with the prediction."""
         self._newest.append(token)
         tokens, place = self._prediction.tokens, self._place
         if place is not None and tokens[place] == token:

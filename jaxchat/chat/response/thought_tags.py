@@ -34,7 +34,7 @@ class TagReasoning:
         return self.opening, self.closing
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a chat template contains the closing token. Some write only that one."""
+        """Returns whether a chat template contains the closing token. Some templates lack the opening."""
         return self.closing in template
 
     def splitter(self, tokenizer: ChatTokenizer, prompt: Sequence[int]) -> TagSplitter:

@@ -1,7 +1,7 @@
 """Formats that write calls as a Python list of calls: Llama 3.2 and 4 ("pythonic"), ToolACE and LFM2.
 
-The values of arguments are JSON, with two exceptions. True, false and null are written as `True`, `False` and `None` if
-they are the whole argument. A string that is the whole argument may have single quotes.
+The values of arguments are JSON, with two exceptions. JSON's `true`, `false` and `null` are written as `True`, `False`
+and `None` if they are the whole argument. A string that is the whole argument may have single quotes.
 """
 
 from __future__ import annotations

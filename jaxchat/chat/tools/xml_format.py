@@ -59,7 +59,7 @@ class XmlToolFormat:
 
     @property
     def next_texts(self) -> tuple[str, str]:
-        """The beginning of the next argument, and the beginning of the end of a call.
+        """Two texts: the one before the next argument, and the one at the end of a call.
 
         One of them follows the end of each value, possibly after white space. A value ends at the first `value_end`
         that one of them follows, so values may contain `value_end`.

@@ -97,7 +97,7 @@ class AsyncCalls:
     async def from_each(
         self, method: str, request: Any, *, timeout: float | None = None, metadata: Metadata = ()
     ) -> list[Any]:
-        """Asks all replicas that serve at once, or all replicas if none serves. Returns the answers that come.
+        """Asks the replicas that serve, or all if none serves, concurrently. Returns the answers of those that answer.
 
         Args:
             method: name of the method.

@@ -76,7 +76,7 @@ class AttentionBackend(Protocol):
         """The index of the KV-head axis in every array of a cache. This axis is split over devices."""
 
     def shapes(self, pages: int) -> Shapes:
-        """Returns shape and dtype of each array in one layer's cache with `pages` pages, all devices together."""
+        """Returns shape and dtype of each array in one layer's cache with `pages` pages, over all devices."""
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
         """Writes `k[T, K, d]` and `v[T, K, d]` row by row at `page_ids[T]` and `offsets[T]`, both i32.

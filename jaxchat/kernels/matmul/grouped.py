@@ -100,7 +100,10 @@ def native_grouped(folder: Path | None) -> str:
 
 
 def fits(rows: QuantisedRows) -> bool:
-    """Returns whether the kernels support rows of this form. Groups are whole blocks, with 6 bits also half blocks."""
+    """Returns whether the kernels support rows of this form.
+
+    They do if groups consist of whole blocks. With 6 bits, half blocks are supported too.
+    """
     least = BLOCK // 2 if rows.bits == _TWICE else BLOCK
     return rows.bits in BITS and rows.shape[1] % BLOCK == 0 and rows.group % least == 0
 

@@ -138,7 +138,7 @@ def _words(codes: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
-    """Returns the E2M1 codes, u8 `[N, k]` below 16, of rows whose codes stand for twice the numbers."""
+    """Returns the E2M1 codes, u8 `[N, k]` below 16, of rows. Their codes in `QuantisedRows` are twice the numbers."""
     numbers = (rows.codes.astype(np.float32) - rows.zero) / 2
     return numbers.astype(jnp.float4_e2m1fn).view(np.uint8)
 

@@ -38,7 +38,7 @@ class Tool:
     """A tool, with texts for conversations that use it.
 
     Attributes:
-        names: names of which a declaration has one.
+        names: possible names; a declaration has one of them.
         description: what the tool does.
         params: parameters by name. One that some request omits is not required.
         asks: templates of requests. Their fields are names of parameters.
