@@ -46,6 +46,7 @@ class Record:
         user: the field `user` of the request. Observers must not store it unhashed.
         accepted: time of acceptance, Unix seconds.
         prompt_tokens: 0 until the prompt is tokenised.
+        scored_tokens: tokens of prompts whose log-probabilities were computed.
         cached_tokens: prompt tokens that the first choice took from the prefix cache.
         completion_tokens: sampled tokens of all choices so far.
         reasoning_tokens: tokens in the thoughts of the finished choices.
@@ -71,6 +72,7 @@ class Record:
     user: str = field(default="", repr=False)
     accepted: float = field(default_factory=time.time)
     prompt_tokens: int = 0
+    scored_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0

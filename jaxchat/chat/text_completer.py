@@ -20,6 +20,7 @@ from jaxchat.chat.response.text_builder import Entries, TextBuilder, prompt_entr
 from jaxchat.errors import unsupported
 from jaxchat.types import Grammar
 
+_NOTHING_ENDS = ("length",)  # the finish reason of a completion of at most 0 tokens
 Compile = Callable[[OutputConstraint], Awaitable[Grammar]]
 
 
@@ -52,6 +53,7 @@ class TextCompleter:
             grammar = await self._grammar(prepared)
             answer = await self._builder(prepared, record)
             if not prepared.generates:
+                record.finish_reasons = _NOTHING_ENDS * record.choices
                 return answer.completion([_nothing() for _ in range(record.choices)])
             requests = prepared.generate_requests(grammar)
             with self._generations.run(requests, self._choices(prepared), record) as run:
@@ -73,6 +75,7 @@ class TextCompleter:
             answer = await self._builder(prepared, record)
             begun: set[int] = set()
             if not prepared.generates:
+                record.finish_reasons = _NOTHING_ENDS * record.choices
                 for index in range(record.choices):
                     yield answer.part(index, _nothing(), first=True)
             else:
@@ -113,6 +116,7 @@ class TextCompleter:
             return []
         long = [prompt.ids for prompt in prepared.prompts if len(prompt.ids) > 1]
         scores = iter(await self._generations.collect([*map(scoring_request, long)], record) if long else ())
+        record.scored_tokens = sum(map(len, long))
         return [
             prompt_entries(prompt, next(scores) if len(prompt.ids) > 1 else (), top, self._tokenizer)
             for prompt in prepared.prompts

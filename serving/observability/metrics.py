@@ -107,6 +107,8 @@ class _ModelMetrics:
 
     def finished(self, record: Record) -> None:
         self._outcomes.labels(self._model, record.outcome, record.error).inc()
+        if record.first_token is None:  # otherwise its prompts are counted
+            self._prompt.inc(record.scored_tokens)
         if record.outcome == "completed":
             self._whole.observe(record.seconds)
             self._prompt_size.observe(record.prompt_tokens)

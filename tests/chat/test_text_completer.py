@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from jaxchat import v1
+from jaxchat.chat.context import Record
 from jaxchat.chat.grammar.constraint import output_constraint, text_constraint
 from jaxchat.chat.grammar.lark import LarkWriter
 from jaxchat.chat.request.tool_choice import ToolChoice
@@ -27,6 +28,38 @@ def test_prompts_are_not_scored_where_log_probabilities_are_processed() -> None:
             assert (caught.value.http_status, caught.value.param) == (400, "echo")
         assert client.completions.create(prompt="ab", echo=True).choices[0].text == "ab"
         assert client.completions.create(prompt="ab", logprobs=0).choices[0].logprobs
+
+
+class Ends:
+    """An observer that keeps the records of requests that ended."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def tokens(self, record: Record, count: int, gap: float | None) -> None:
+        pass
+
+    def finished(self, record: Record) -> None:
+        self.records.append(record)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_completions_of_no_tokens_are_observed_with_their_ends(stream: bool) -> None:
+    session, _ = echo_session()
+    session.observers.append(ends := Ends())
+    with Client(LocalTransport(session)) as client:
+        answer = client.completions.create(prompt=["ab", "c"], n=2, max_tokens=0, stream=stream)
+        parts = list(answer) if stream else [answer]
+        reasons = [choice.finish_reason for part in parts for choice in part.choices]
+    assert reasons == ["length"] * 4 == list(ends.records[0].finish_reasons)
+
+
+def test_scored_prompts_are_observed(tiny_client: Client) -> None:
+    observers = tiny_client.transport.session.observers
+    observers.append(ends := Ends())
+    tiny_client.completions.create(prompt=[[5, 6, 7], [8], [9, 10]], echo=True, logprobs=0, max_tokens=0)
+    observers.remove(ends)
+    assert (ends.records[0].scored_tokens, ends.records[0].completion_tokens) == (5, 0)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,16 @@ def test_totals_of_the_engine_are_read_at_each_scrape(session, metrics):
     assert (values["iteration_tokens_total_count",], values["iteration_tokens_total_sum",]) == (4, 41)
 
 
+def test_prompts_that_are_only_scored_count_once(metrics):
+    scored = Record(request_id="a", model="fake", streamed=False, prompt_tokens=5, scored_tokens=4)
+    answered = Record(request_id="b", model="fake", streamed=False, prompt_tokens=3, scored_tokens=3)
+    answered.completion_tokens, answered.first_token = 1, 0.1
+    metrics.tokens(answered, 1, None)
+    for record in (scored, answered):
+        metrics.finished(record)
+    assert read(metrics)["prompt_tokens_total",] == 4 + 3
+
+
 def test_sizes_and_versions_are_labels(metrics):
     labels = {
         sample.name: sample.labels
