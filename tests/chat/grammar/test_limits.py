@@ -76,7 +76,7 @@ def test_hostile_schemas_end_in_time(name: str) -> None:
         running = False
         other.join()
     # A second of processor time is the sandbox's own bound; these catch what knows no bound, on a busy machine too.
-    assert time.perf_counter() - started < 10
+    assert time.perf_counter() - started < 60
     assert stall[0] < 2
 
 

@@ -81,8 +81,8 @@ BREAKAGES: dict[str, Any] = {
 def test_a_wrong_prompt_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breakage: str) -> None:
     render = prompt_template.ChatTemplate.render
 
-    def broken(self: prompt_template.ChatTemplate, *data: Any) -> str:
-        return BREAKAGES[breakage](render(self, *data))
+    def broken(self: prompt_template.ChatTemplate, *data: Any, **settings: Any) -> str:
+        return BREAKAGES[breakage](render(self, *data, **settings))
 
     monkeypatch.setattr(prompt_template.ChatTemplate, "render", broken)
     found = row(tmp_path, FULL)
