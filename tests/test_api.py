@@ -50,7 +50,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> EchoRunner:
             fingerprint=f"fp_{hashlib.sha256(text_digest.encode()).hexdigest()[:10]}",
             compiles_after_ready=0,
             close=lambda: None,
-            **dict.fromkeys(("device", "attention", "matmul_backend"), "none"),
+            **dict.fromkeys(("device", "attention", "matmul_backend", "platform"), "none"),
             parameters=0,
             kv_bytes=0,
         )
