@@ -127,7 +127,8 @@ def test_served_names_and_models_of_a_process(tiny_model: Path, other_model: Pat
     samples = [sample for family in parse(page) for sample in family.samples]
     compiles = {s.labels["model_name"]: s.value for s in samples if s.name == "jaxchat:compiles_after_ready_total"}
     assert compiles == {"gpt": 0, "wide": 0}
-    done = {s.labels["model_name"]: s.value for s in samples if s.labels.get("outcome") == "completed"}
+    outcomes = [s for s in samples if s.name == "jaxchat:request_outcomes_total" and s.labels["outcome"] == "completed"]
+    done = {s.labels["model_name"]: s.value for s in outcomes}
     assert done == {"gpt": 7, "wide": 4}  # with the start-up prompt of each
     assert server.stop(signal.SIGTERM) == 0
 
