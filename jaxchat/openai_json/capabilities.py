@@ -11,11 +11,12 @@ from jaxchat.openai_json.response import Json
 from jaxchat.openai_json.text import DETOKENIZE, TEXT_REQUEST, TOKENIZE
 
 _LATER = "This server does not support it."
-_STREAMED = ("ChatCompletionRequest", "TextCompletionRequest")
+_CHAT, _TOKENIZE = "ChatCompletionRequest", "TokenizeRequest"
+_STREAMED = (_CHAT, "TextCompletionRequest")
 ENDPOINTS: Mapping[str, tuple[str, Table, frozenset[str]]] = {
-    "ChatCompletionRequest": ("/v1/chat/completions", REQUEST, LATER_FIELDS),
+    _CHAT: ("/v1/chat/completions", REQUEST, LATER_FIELDS),
     "TextCompletionRequest": ("/v1/completions", TEXT_REQUEST, frozenset()),
-    "TokenizeRequest": ("/tokenize", TOKENIZE, frozenset()),
+    _TOKENIZE: ("/tokenize", TOKENIZE, frozenset()),
     "DetokenizeRequest": ("/detokenize", DETOKENIZE, frozenset()),
 }
 """The path of each request, the keys that it may have, and keys that are rejected as unsupported."""
@@ -23,11 +24,12 @@ ENDPOINTS: Mapping[str, tuple[str, Table, frozenset[str]]] = {
 
 def capabilities_to_json(capabilities: v1.Capabilities) -> Json:
     """Returns the object that says for each endpoint which keys are applied, or why they are rejected."""
+    chat = next((request for request in capabilities.requests if request.name == _CHAT), v1.RequestCapabilities())
     return {
         "object": "capabilities",
         "model": capabilities.model,
         "endpoints": {
-            ENDPOINTS[request.name][0]: {"fields": _fields(request)}
+            ENDPOINTS[request.name][0]: {"fields": _fields(request, chat)}
             for request in capabilities.requests
             if request.name in ENDPOINTS
         },
@@ -40,9 +42,12 @@ def capabilities_to_json(capabilities: v1.Capabilities) -> Json:
     }
 
 
-def _fields(request: v1.RequestCapabilities) -> Json:
+def _fields(request: v1.RequestCapabilities, chat: v1.RequestCapabilities) -> Json:
+    """Returns what is said of each key. The template variables of a tokenize request are those of a chat request."""
     _, table, later = ENDPOINTS[request.name]
     described = {field.name: _field(field) for field in request.fields}
+    if request.name == _TOKENIZE:
+        described |= {field.name: _field(field) for field in chat.fields if field.name == "chat_template_kwargs"}
     fields: Json = {"stream": {"applied": True}} if request.name in _STREAMED else {}
     for key, put in table.items():
         fields[key] = described.get(key, {"applied": True})

@@ -18,7 +18,7 @@ class Unreachable(ConnectionError):
     """The error for a server that cannot be reached, or that closed the connection without an answer."""
 
 
-class EngineFailed(RuntimeError):
+class EngineFailed(ConnectionError):
     """The error for an engine in this process that has stopped by a failure."""
 
 

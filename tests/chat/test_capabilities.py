@@ -140,6 +140,9 @@ def test_the_described_format_and_effort_are_the_templates() -> None:
     chat = with_effort["endpoints"][CHAT]["fields"]
     assert "high" in chat["reasoning_effort"]["values"] and chat["tools"]["applied"]
     assert chat["chat_template_kwargs"]["values"] == ["reasoning_effort"]
+    for found in (with_effort, plain):
+        chat, tokenize = (found["endpoints"][path]["fields"] for path in (CHAT, "/tokenize"))
+        assert tokenize["chat_template_kwargs"] == chat["chat_template_kwargs"]
     assert plain["tool_format"] == "unknown" and not plain["endpoints"][CHAT]["fields"]["tools"]["applied"]
 
 
