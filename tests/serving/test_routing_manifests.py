@@ -126,7 +126,7 @@ def test_kserve_runs_a_command_that_serves_the_model_it_names() -> None:
     (main,) = spec["template"]["containers"]
     args = _parser().parse_args(main["args"])
     serve = settings(main)[ServeConfig]
-    assert main["command"] == ["jaxchat"] and args.model == spec["model"]["name"]
+    assert main["command"] == ["jaxchat"] and args.model == [spec["model"]["name"]]
     assert spec["model"]["uri"] == f"hf://{args.model}" and not spec["storageInitializer"]["enabled"]
     assert serve.host == "0.0.0.0" and serve.metrics_port is None and serve.tls_cert
     for name in ("startupProbe", "readinessProbe", "livenessProbe"):
