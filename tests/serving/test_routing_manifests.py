@@ -126,8 +126,9 @@ def test_kserve_runs_a_command_that_serves_the_model_it_names() -> None:
     (main,) = spec["template"]["containers"]
     args = _parser().parse_args(main["args"])
     serve = settings(main)[ServeConfig]
-    assert main["command"] == ["jaxchat"] and args.model == spec["model"]["name"]
-    assert spec["model"]["uri"] == f"hf://{args.model}" and not spec["storageInitializer"]["enabled"]
+    (model,) = args.model
+    assert main["command"] == ["jaxchat"] and model == spec["model"]["name"]
+    assert spec["model"]["uri"] == f"hf://{model}" and not spec["storageInitializer"]["enabled"]
     assert serve.host == "0.0.0.0" and serve.metrics_port is None and serve.tls_cert
     for name in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert main[name]["httpGet"] == {"path": "/health", "port": serve.rest_port, "scheme": "HTTPS"}
