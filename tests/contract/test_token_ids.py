@@ -144,3 +144,16 @@ def test_capabilities_are_the_same_over_rest_and_grpc(tiny_place: Place) -> None
     assert found["model"] == "tiny" and found["tool_format"] in found["tool_formats"]
     assert found["reasoning_format"] == "none" and "gptq" in found["quantization_forms"]
     assert found["limits"]["stop"] == 4 and found["limits"]["vocabulary"] == 262
+
+
+@covers("GetCapabilitiesRequest.model")
+def test_capabilities_are_those_of_the_named_model(tiny_place: Place) -> None:
+    get, stub = tiny_place.http.get, tiny_place.stub
+    named = v1.GetCapabilitiesRequest(model="tiny")
+    assert seen(named, stub.GetCapabilities(named)) == stub.GetCapabilities(v1.GetCapabilitiesRequest())
+    assert get("/v1/capabilities?model=tiny").json() == get("/v1/capabilities").json()
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.GetCapabilities(v1.GetCapabilitiesRequest(model="nobody"))
+    assert (refusal_of(caught.value).status, refusal_of(caught.value).code) == (404, "model_not_found")
+    reply = get("/v1/capabilities?model=nobody")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
