@@ -86,8 +86,8 @@ def replayed(folder: Path) -> list[list[Any]]:
     raise AssertionError("the replay does not end")
 
 
-def test_events_hold_the_whole_blocks_of_each_prompt_once(answers: list[Any], folder: Path) -> None:
-    prompts = [answer.prompt_token_ids for answer in answers]
+def cached(folder: Path) -> list[tuple[int, ...]]:
+    """Returns the token ids of every prefix that the server has, by its events alone; first the empty one."""
     prefixes: dict[Any, tuple[int, ...]] = {None: ()}
     for name, hashes, parent, ids, size, lora_id, medium, lora_name in replayed(folder):
         assert (name, size, lora_id, medium, lora_name) == ("BlockStored", BLOCK, None, "GPU", None)
@@ -95,8 +95,14 @@ def test_events_hold_the_whole_blocks_of_each_prompt_once(answers: list[Any], fo
         for index, number in enumerate(hashes):
             prefixes[number] = prefixes[parent] + tuple(ids[index * BLOCK : (index + 1) * BLOCK])
             parent = number
+    return list(prefixes.values())
+
+
+def test_events_hold_the_whole_blocks_of_each_prompt_once(answers: list[Any], folder: Path) -> None:
+    prompts = [answer.prompt_token_ids for answer in answers]
+    prefixes = cached(folder)
     expected = {tuple(ids[:end]) for ids in prompts for end in range(0, len(ids) + 1, BLOCK)}
-    assert set(prefixes.values()) == expected and len(prefixes) == len(expected)
+    assert set(prefixes) == expected and len(prefixes) == len(expected)
 
 
 def test_metrics_agree_with_the_usage_of_the_answers(answers: list[Any], server: Process) -> None:
@@ -124,3 +130,14 @@ def test_the_sizes_in_the_metrics_are_those_of_the_cache(answers: list[Any], ser
     pages, size = (int(word) for word in server.said.split("KV pages")[1].split()[0:3:2])
     assert int(labels["block_size"]) == BLOCK
     assert int(labels["num_gpu_blocks"]) == pages * size // BLOCK
+
+
+def test_a_router_that_asks_for_token_ids_knows_what_the_server_will_save(
+    answers: list[Any], server: Process, folder: Path
+) -> None:
+    prefixes = cached(folder)
+    body = {"model": "tiny", "messages": [{"role": "user", "content": f"{LONG}Once more."}], "max_tokens": 1}
+    ids = httpx.post(f"{server.rest}/chat/completions/render", json=body, trust_env=False).json()["token_ids"]
+    expected = max(len(prefix) for prefix in prefixes if prefix == tuple(ids[: len(prefix)]))
+    usage = httpx.post(f"{server.rest}/chat/completions", json=body, trust_env=False).json()["usage"]
+    assert expected == usage["prompt_tokens_details"]["cached_tokens"] >= BLOCK
