@@ -30,7 +30,7 @@ QUESTIONS: tuple[dict[str, Any], ...] = (
     {"messages": [{"role": "user", "content": "Tell me a story."}], "temperature": 1.0, "seed": 7, "n": 2},
     {"messages": [{"role": "user", "content": "Count."}], "logprobs": True, "top_logprobs": 3, "seed": 3, "top_p": 0.9},
 )
-RESTART_LIMIT = 300.0  # seconds
+RESTART_LIMIT = 900.0  # seconds
 SLOW_MACHINE = {  # Ray reads these when it starts
     "RAY_worker_niceness": "0",  # by default its processes get little of a busy machine
     "RAY_agent_register_timeout_ms": "300000",
