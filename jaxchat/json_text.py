@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jaxchat.errors import reject_constant
+from jaxchat.errors import invalid_json, reject_constant, repeated_key, safe_repr
 
 
 class RepeatedKeyError(ValueError):
@@ -14,6 +14,29 @@ class RepeatedKeyError(ValueError):
     def __init__(self, path: str) -> None:
         super().__init__(f"the key {path!r} occurs twice")
         self.path = path
+
+
+def json_object(data: bytes, holder: str) -> dict[str, Any]:
+    """Returns the JSON object that is written in UTF-8, with or without a byte order mark.
+
+    Args:
+        data: the bytes of the object.
+        holder: what has them, for errors, such as "The body".
+
+    Raises:
+        ChatError: 400 if they are not UTF-8 or not a JSON object, or an object has a key twice.
+    """
+    try:
+        value = parse_json(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise invalid_json(f"{holder} is not valid UTF-8.") from None
+    except RepeatedKeyError as error:
+        raise repeated_key(error.path) from None
+    except ValueError as error:
+        raise invalid_json(f"{holder} is not valid JSON: {safe_repr(str(error))}.") from None
+    if not isinstance(value, dict):
+        raise invalid_json(f"{holder} must be a JSON object, got {safe_repr(value)}.")
+    return value
 
 
 def parse_json(text: str) -> Any:

@@ -164,7 +164,31 @@ class PredictionParam(TypedDict):
 Message: TypeAlias = MessageParam | SupportsModelDump | v1.ChatMessage | v1.AssistantMessage
 
 
-class ParseParams(TypedDict, total=False):
+class GenerationParams(TypedDict, total=False):
+    """Parameters of chat and of text completions alike. None means absent."""
+
+    frequency_penalty: float | None
+    presence_penalty: float | None
+    logit_bias: Mapping[str, float] | None
+    max_tokens: int | None
+    n: int | None
+    seed: int | None
+    stop: str | Sequence[str] | None
+    stream_options: StreamOptionsParam | None
+    temperature: float | None
+    top_p: float | None
+    user: str | None
+    top_k: int | None
+    min_p: float | None
+    repetition_penalty: float | None
+    min_tokens: int | None
+    ignore_eos: bool | None
+    stop_token_ids: Sequence[int] | None
+    return_token_ids: bool | None
+    prediction: PredictionParam | None
+
+
+class ParseParams(GenerationParams, total=False):
     """Parameters of `parse` besides `response_format` and `timeout`. For all except `model`, None means absent.
 
     `metadata` must be empty. `modalities`, `service_tier` and `store` may only ask for what is done anyway.
@@ -172,23 +196,12 @@ class ParseParams(TypedDict, total=False):
 
     messages: Required[Sequence[Message]]
     model: str
-    frequency_penalty: float | None
-    presence_penalty: float | None
-    logit_bias: Mapping[str, float] | None
     logprobs: bool | None
     top_logprobs: int | None
-    max_tokens: int | None
     max_completion_tokens: int | None
-    n: int | None
-    seed: int | None
-    stop: str | Sequence[str] | None
-    stream_options: StreamOptionsParam | None
-    temperature: float | None
-    top_p: float | None
     tools: Sequence[ToolParam] | None
     tool_choice: ToolChoiceMode | NamedToolChoiceParam | None
     parallel_tool_calls: bool | None
-    user: str | None
     functions: Sequence[FunctionParam] | None
     function_call: Literal["none", "auto"] | FunctionNameParam | None
     exact_logprobs: bool | None
@@ -198,14 +211,6 @@ class ParseParams(TypedDict, total=False):
     modalities: Sequence[Literal["text"]] | None
     service_tier: Literal["auto", "default"] | None
     store: Literal[False] | None
-    top_k: int | None
-    min_p: float | None
-    repetition_penalty: float | None
-    min_tokens: int | None
-    ignore_eos: bool | None
-    stop_token_ids: Sequence[int] | None
-    return_token_ids: bool | None
-    prediction: PredictionParam | None
 
 
 class ChatParams(ParseParams, total=False):

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Required, TypedDict
 
 from jaxchat.client.params import (
+    GenerationParams,
     Message,
-    PredictionParam,
     ResponseFormatParam,
-    StreamOptionsParam,
     StructuredOutputsParam,
     ToolParam,
 )
@@ -18,7 +17,7 @@ Prompt = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
 """A text, several texts, the token ids of a text, or those of several texts."""
 
 
-class TextParams(TypedDict, total=False):
+class TextParams(GenerationParams, total=False):
     """Parameters of `create` besides `stream` and `timeout`. A client in process needs no `model`.
 
     For all except `model` and `prompt`, None means absent.
@@ -27,30 +26,11 @@ class TextParams(TypedDict, total=False):
     prompt: Required[Prompt]
     model: str
     suffix: str | None
-    max_tokens: int | None
-    temperature: float | None
-    top_p: float | None
-    n: int | None
-    stream_options: StreamOptionsParam | None
     logprobs: int | None
     echo: bool | None
-    stop: str | Sequence[str] | None
-    presence_penalty: float | None
-    frequency_penalty: float | None
     best_of: int | None
-    logit_bias: Mapping[str, float] | None
-    user: str | None
-    seed: int | None
-    top_k: int | None
-    min_p: float | None
-    repetition_penalty: float | None
-    min_tokens: int | None
-    ignore_eos: bool | None
-    stop_token_ids: Sequence[int] | None
-    return_token_ids: bool | None
     structured_outputs: StructuredOutputsParam | None
     response_format: ResponseFormatParam | None
-    prediction: PredictionParam | None
     add_special_tokens: bool | None
 
 

@@ -109,8 +109,7 @@ class Sequence:
     def ends_with(self, token: int) -> bool:
         """Returns whether a sampled token, already counted in `sampled`, ends the answer.
 
-        Among the first `min_tokens` tokens, a stop token that a grammar needs for its text does not
-        end it.
+        Among the first `min_tokens` tokens, a stop token that a grammar needs for its text does not end it.
         """
         if token not in self.request.stop_tokens:
             return False

@@ -34,8 +34,7 @@ def first_difference(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Dif
     """Returns the first difference of two answers; None if they are equal.
 
     Compares tokens before texts, because they tell the place best. Ids, times, cached tokens and the fingerprint are
-    not compared, nor a usage that only one answer has. Null, empty and absent values
-    are equal.
+    not compared, nor a usage that only one answer has. Null, empty and absent values are equal.
     """
     parts = comparable(recorded), comparable(now)
     if not all("usage" in part for part in parts):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxchat.errors import ChatError, invalid, invalid_json, missing, repeated_key, safe_repr, wrong_type
-from jaxchat.json_text import RepeatedKeyError, parse_json
+from jaxchat.errors import ChatError, invalid, missing, safe_repr, wrong_type
+from jaxchat.json_text import json_object
 
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions")
 _KEYS = ("custom_id", "method", "url", "body")
@@ -96,7 +96,7 @@ def parse_line(text: bytes, number: int) -> BatchLine:
     text = text.strip()
     custom_id = None
     try:
-        value = _parse(text)
+        value = json_object(text, "The line")
         custom_id = _custom_id(value)
         body = _body(value)
     except ChatError as error:
@@ -110,20 +110,6 @@ def parse_line(text: bytes, number: int) -> BatchLine:
 
 def _digest(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()
-
-
-def _parse(text: bytes) -> dict[str, Any]:
-    try:
-        value = parse_json(text.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise invalid_json("The line is not valid UTF-8.") from None
-    except RepeatedKeyError as error:
-        raise repeated_key(error.path) from None
-    except ValueError as error:
-        raise invalid_json(f"The line is not valid JSON: {safe_repr(str(error))}.") from None
-    if not isinstance(value, dict):
-        raise invalid_json(f"The line must be a JSON object, got {safe_repr(value)}.")
-    return value
 
 
 def _custom_id(value: dict[str, Any]) -> str:

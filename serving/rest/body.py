@@ -10,8 +10,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from jaxchat.errors import ChatError, invalid_json, repeated_key, request_too_large, safe_repr
-from jaxchat.json_text import RepeatedKeyError, parse_json
+from jaxchat.errors import ChatError, invalid_json, request_too_large, safe_repr
+from jaxchat.json_text import json_object
 from jaxchat.openai_json.readers import nested_at_most
 
 _SURPLUS = 64 * 1024 * 1024  # bytes beyond the limit that are read and dropped
@@ -31,9 +31,7 @@ async def read_json(request: Request, limit: int) -> Mapping[str, Any]:
     if content_type.partition(";")[0].strip().lower() != "application/json":
         message = f"The content type must be application/json, got {safe_repr(content_type)}."
         raise ChatError(message, http_status=415)
-    value = _parse(await _read(request, limit))
-    if not isinstance(value, dict):
-        raise invalid_json(f"The body must be a JSON object, got {safe_repr(value)}.")
+    value = json_object(await _read(request, limit), "The body")
     nested_at_most(value, None)
     return value
 
@@ -116,14 +114,3 @@ class GzipDecoder:
 
 def _not_gzip() -> ChatError:
     return invalid_json("The body is not valid gzip, although its content encoding says so.")
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return parse_json(body.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise invalid_json("The body is not valid UTF-8.") from None
-    except RepeatedKeyError as error:
-        raise repeated_key(error.path) from None
-    except ValueError as error:
-        raise invalid_json(f"The body is not valid JSON: {safe_repr(str(error))}.") from None

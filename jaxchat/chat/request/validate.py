@@ -62,13 +62,24 @@ def validate(
     Raises:
         ChatError: 400 for the first invalid field; the message says why. 404 for an unknown model.
     """
+    check_call(request, model_ids, streamed)
+    check_messages(request)
+    check_settings(request, vocab_size)
+    return check_tools(request)
+
+
+def check_call(
+    request: v1.ChatCompletionRequest | v1.TextCompletionRequest, model_ids: Collection[str], streamed: bool
+) -> None:
+    """Checks what requests of both kinds have besides their prompt and settings. Arguments are those of `validate`.
+
+    Raises:
+        ChatError: 400 for the first invalid field. 404 for an unknown model.
+    """
     if not streamed and request.HasField("stream_options"):
         raise invalid("stream_options", "only allowed when the answer is streamed.")
     check_known(request)
     check_model(request, model_ids)
-    check_messages(request)
-    check_settings(request, vocab_size)
-    return check_tools(request)
 
 
 def check_settings(request: v1.ChatCompletionRequest, vocab_size: int) -> None:

@@ -8,8 +8,7 @@ from collections.abc import Collection
 from google.protobuf.message import Message
 
 from jaxchat import v1
-from jaxchat.chat.request.validate import check_model, check_ranges, check_settings
-from jaxchat.chat.request.validate_fields import check_known
+from jaxchat.chat.request.validate import check_call, check_ranges, check_settings
 from jaxchat.errors import invalid, missing, unsupported
 
 MAX_CHOICES = 128  # of all prompts together
@@ -39,10 +38,7 @@ def validate_text(
     Raises:
         ChatError: 400 for the first invalid field; the message says why. 404 for an unknown model.
     """
-    if not streamed and request.HasField("stream_options"):
-        raise invalid("stream_options", "only allowed when the answer is streamed.")
-    check_known(request)
-    check_model(request, model_ids)
+    check_call(request, model_ids, streamed)
     for name, reason in REJECTED.items():
         if getattr(request, name):
             raise unsupported(name, reason)
