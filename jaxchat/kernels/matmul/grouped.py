@@ -74,10 +74,7 @@ class GroupedWeight:
         return self.codes.shape[-3] * BLOCK
 
     def take(self, outputs: Array) -> Array:
-        """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`.
-
-        The stack must hold one weight.
-        """
+        """Returns the weights of outputs `outputs[T]` (int), f32 `[T, k]`. The stack must have one weight."""
         if self.target:
             shape = jax.ShapeDtypeStruct((len(outputs), self.padded_inputs), jnp.float32)
             name = self.target.replace(TARGET, TAKE)
@@ -100,10 +97,7 @@ def native_grouped(folder: Path | None) -> str:
 
 
 def fits(rows: QuantisedRows) -> bool:
-    """Returns whether the kernels support rows of this form.
-
-    They do if groups consist of whole blocks. With 6 bits, half blocks are supported too.
-    """
+    """Returns whether the kernels support rows of this form: groups of whole blocks, with 6 bits half blocks too."""
     least = BLOCK // 2 if rows.bits == _TWICE else BLOCK
     return rows.bits in BITS and rows.shape[1] % BLOCK == 0 and rows.group % least == 0
 
@@ -291,13 +285,9 @@ def _rows(w: GroupedWeight, outputs: Array) -> Array:
 
 
 def _spread(factors: DeviceFactors, panel: Array, lane: Array, inputs: int) -> Array:
-    """Returns the factors of T outputs, repeated for each input, f32 `[T, inputs]`.
+    """Returns the factors of T outputs of one weight, repeated for each input, f32 `[T, inputs]`.
 
-    Args:
-        factors: the factors of one weight.
-        panel: int `[T]`, the panel of each output.
-        lane: int `[T]`, the place of each output in its panel.
-        inputs: number of inputs.
+    `panel`, int `[T]`, is the panel of each output, and `lane`, int `[T]`, its place in that panel.
     """
     outer = factors.outer[panel, :, lane].astype(jnp.float32)
     values = jnp.repeat(outer, inputs // outer.shape[1], axis=1)
