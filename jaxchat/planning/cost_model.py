@@ -133,8 +133,7 @@ class Cost:
             return 0.0
         count, share = self.model.experts.count, self.model.experts.top_k / self.model.experts.count
         size = rows_of(tokens, self.model.experts)
-        chances = (math.comb(tokens, n) * share**n * (1 - share) ** (tokens - n) for n in range(tokens + 1))
-        return count * sum(chance * cdiv(n, size) for n, chance in enumerate(chances))
+        return count * sum(_binomial(tokens, n, share) * cdiv(n, size) for n in range(tokens + 1))
 
     def _read_keys(self, length: int) -> float:
         """Returns the amount of keys that a token with `length` earlier tokens reads, in all layers together.
@@ -150,10 +149,25 @@ class Cost:
         return [param_at(self.params, path) for path in paths]
 
 
+def _binomial(trials: int, hits: int, share: float) -> float:
+    """Returns the probability of exactly `hits` hits in `trials` independent trials.
+
+    Args:
+        trials: number of trials.
+        hits: number of hits, from 0 to `trials`.
+        share: probability of a hit in one trial, above 0.
+    """
+    if share == 1:
+        return float(hits == trials)
+    # In logarithms, because the number of ways exceeds the range of floats from 1030 trials on.
+    ways = math.lgamma(trials + 1) - math.lgamma(hits + 1) - math.lgamma(trials - hits + 1)
+    return math.exp(ways + hits * math.log(share) + (trials - hits) * math.log1p(-share))
+
+
 def _key_size(layer: ModelConfig) -> int:
     return layer.num_kv_heads * layer.head_dim
 
 
 def _visible_keys(layer: ModelConfig, length: int) -> int:
-    """Returns the number of keys, of `length` earlier ones, that a token sees in one layer."""
+    """Returns how many of `length` earlier keys a token sees in one layer."""
     return min(length, layer.kind.window or length)

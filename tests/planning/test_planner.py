@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from dataclasses import replace
+from fractions import Fraction
 
 import jax
 import numpy as np
@@ -171,6 +173,24 @@ def test_blocks_of_experts_on_average():
         drawn = [np.stack([rng.permutation(128)[:8] for _ in range(tokens)]) for _ in range(60)]
         counted = [np.sum(-(-np.bincount(one.ravel(), minlength=128) // size)) for one in drawn]
         assert cost.blocks(tokens) == pytest.approx(np.mean(counted), rel=0.02)
+
+
+@pytest.mark.parametrize("tokens", [1024, 1030, 2048, 4096])
+@pytest.mark.parametrize("top_k", [2, 8])
+def test_blocks_of_experts_for_large_steps(tokens, top_k):
+    shape = read_shape("qwen3-30b-a3b")
+    experts = replace(shape.experts, count=8, top_k=top_k)
+    cost = Cost(replace(shape, experts=experts), parse_topology("v5e:1x1"), 1, "bfloat16", {}, 0.0)
+    ways = (math.comb(tokens, n) * top_k**n * (8 - top_k) ** (tokens - n) * -(-n // 128) for n in range(tokens + 1))
+    assert cost.blocks(tokens) == pytest.approx(float(8 * Fraction(sum(ways), 8**tokens)), rel=1e-9)
+
+
+def test_a_mixture_of_experts_with_large_steps_can_be_planned():
+    chips = parse_topology("v5e:2x4")
+    engine = replace(suggest_config(chips, slots=2048, max_seq_len=256), prefill_chunk=2048)
+    plan = make_plan(read_shape("qwen3-30b-a3b"), chips, engine)
+    assert plan.prefill.tokens == plan.decode_full.tokens == 2048
+    assert plan.decode_full.seconds > plan.decode_full.floor
 
 
 LAYER = 4096 * 128 * (32 + 8 + 8) + 32 * 128 * 4096 + 3 * 4096 * 14_336  # weights of a layer of llama-3-8b
