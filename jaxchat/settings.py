@@ -82,7 +82,10 @@ class Settings:
 
 
 def check_names(names: Iterable[str], known: Collection[str]) -> None:
-    """Raises TypeError for the first name that is not a known setting, naming the nearest one."""
+    """Raises TypeError for the first name that is not a known setting.
+
+    The message suggests the new or nearest name, or lists all known names.
+    """
     for name in names:
         if name not in known:
             hint = advice(name, known) or f": there are {', '.join(map(repr, known))}"

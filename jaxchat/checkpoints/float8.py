@@ -1,4 +1,4 @@
-"""Reads tensors of 8-bit floats from safetensors files. `safetensors` cannot, because NumPy has no such dtype."""
+"""Reads tensors of 8-bit floats from safetensors files. The `safetensors` library cannot: NumPy has no such dtype."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Float8File:
 
 
 class Float8Slice:
-    """A tensor of 8-bit floats with the methods of a slice of a safetensors file.
+    """A tensor of 8-bit floats. It can be read like the result of safetensors' `get_slice`.
 
     Args:
         path: the file.

@@ -33,7 +33,7 @@ def check_installed() -> None:
 
 
 def save_orbax(params: dict[str, Any], directory: Path, digest: str) -> None:
-    """Writes `directory/orbax`, then the manifest `directory/orbax.json`, which lists its contents.
+    """Writes the folder `directory/orbax`, then `directory/orbax.json`, the manifest that lists the folder's contents.
 
     Args:
         params: the nested parameter dict.

@@ -56,7 +56,10 @@ class TensorReader(ABC):
         return None
 
     def has_no_effect(self, name: str) -> bool:
-        """Returns whether a tensor in `files` may be ignored in models without it, such as a bias of zeros."""
+        """Returns whether a tensor in `files` changes nothing, such as a bias of zeros.
+
+        A model that has no such parameter may then ignore the tensor.
+        """
         return False
 
     def prefix(self, known: tuple[str, ...]) -> str:

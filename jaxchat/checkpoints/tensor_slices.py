@@ -16,7 +16,7 @@ WHOLE: Index = ()
 
 @dataclass(frozen=True)
 class TensorSlice:
-    """A stored tensor, or some of its rows, and the part of a parameter that it fills, `parameter[place]`."""
+    """A stored tensor, or some of its rows, and the part of a parameter, `parameter[place]`, that its numbers fill."""
 
     name: str
     stored_shape: Shape  # of the whole tensor

@@ -12,7 +12,7 @@ _NO_DRAFT = -1
 
 
 class DecodeBatch:
-    """The rows of one decode step. A sequence counts as dispatched once for each of its rows."""
+    """The rows of one decode step. Adding a row adds 1 to the count `dispatched` of its sequence."""
 
     def __init__(self, kv_cache: KVCacheManager, words: int) -> None:
         """Starts without rows.
@@ -33,9 +33,9 @@ class DecodeBatch:
 
         The sequence must already have a page for the next token.
 
-        Leaves out a draft in three cases: the grammar forbids it, the grammar has no next token after it, or the pool
-        has no page for its row. All later drafts are then left out too. Leaves out all drafts if the grammar's
-        constraint cannot be copied.
+        A draft gets no row in three cases: the grammar forbids the draft, the grammar has no next token after the
+        draft, or the pool has no page for the row. All later drafts of the sequence then get no rows either. No draft
+        gets a row if the grammar's constraint cannot be copied.
 
         Args:
             sequence: the sequence.
@@ -93,10 +93,13 @@ def _allows(mask: np.ndarray | None, token: int) -> bool:
 
 
 def rejected(drafts: np.ndarray, tokens: np.ndarray) -> set[int]:
-    """Returns the indices of the rows to discard: those with a wrong draft, and all later rows of their sequences.
+    """Returns the indices of the rows to discard.
+
+    A row is discarded if its draft differs from the token that the row before it sampled. All later rows of the same
+    sequence are discarded too.
 
     Args:
-        drafts: the draft of each of R rows, i32 `[R]`; -1 in rows without one.
+        drafts: the draft of each of R rows, i32 `[R]`; -1 in rows without a draft.
         tokens: the token that each row sampled, i32 `[R]`.
     """
     wrong: set[int] = set()

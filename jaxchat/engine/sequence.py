@@ -60,7 +60,7 @@ class Sequence:
         return self.constraint is not None or self.too_short
 
     def next_mask(self, words: int) -> np.ndarray | None:
-        """Returns the mask of the next token to dispatch, u32 `[words]`; None if all tokens may come.
+        """Returns the mask of the next token to dispatch, u32 `[words]`; None if every token is allowed.
 
         Sets `constraint_failed` to whether the constraint raised an exception.
         """
@@ -74,7 +74,7 @@ class Sequence:
     def fill_mask(self, row: np.ndarray) -> bool:
         """Writes the tokens that may be dispatched next into a row of the token mask, u32 `[ceil(V / 32)]`.
 
-        If a grammar allows only stop tokens, they may end the answer before `min_tokens`: its text is complete.
+        If a grammar allows only stop tokens, the text is complete. The answer may then end before `min_tokens` tokens.
 
         Returns:
             False if the constraint raises an exception, otherwise True.
@@ -87,9 +87,12 @@ class Sequence:
         return True
 
     def write_mask(self, row: np.ndarray, constraint: Constraint | None) -> None:
-        """Writes a row as `fill_mask` does, with a constraint that may be ahead of the sequence's.
+        """Writes a row as `fill_mask` does, but with another constraint, and passes on its exceptions.
 
-        Passes on the constraint's exceptions. The constraint None allows all tokens.
+        Args:
+            row: the row, u32 `[ceil(V / 32)]`.
+            constraint: for example, a copy of the sequence's constraint that has accepted drafts. None allows all
+                tokens.
         """
         if constraint:
             constraint.fill(row)
@@ -109,7 +112,8 @@ class Sequence:
     def ends_with(self, token: int) -> bool:
         """Returns whether a sampled token, already counted in `sampled`, ends the answer.
 
-        Among the first `min_tokens` tokens, a stop token that a grammar needs for its text does not end it.
+        One of the first `min_tokens` tokens does not end the answer if it is a stop token that a grammar needs for the
+        text.
         """
         if token not in self.request.stop_tokens:
             return False
@@ -150,7 +154,7 @@ class Sequence:
 
     @property
     def arrival(self) -> tuple[int, int]:
-        """The sort key by time of submission."""
+        """The key that sorts sequences by the time of their submission."""
         return self.request_id, self.choice
 
 
@@ -165,7 +169,7 @@ def sequences_of(request_id: int, request: GenerateRequest) -> list[Sequence]:
 
 
 def accepts_token(constraint: Constraint, token: int) -> bool:
-    """Advances the constraint by a sampled token. Returns False if the constraint does not allow it."""
+    """Advances the constraint by a sampled token. Returns False if the constraint does not allow the token."""
     try:
         constraint.accept(token)
     except ValueError:

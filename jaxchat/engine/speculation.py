@@ -1,8 +1,8 @@
 """Chooses the draft tokens of each decode step: guesses in rows that no sequence needs.
 
-A right draft saves its sequence a step. A wrong one changes nothing, so drafts never change an answer. They may cost
-time: more rows can mean a larger program, and the step after drafts must wait for their outcome. Drafts are therefore
-chosen so that the expected number of tokens per second is largest.
+A right draft saves its sequence a step. A wrong one changes nothing, so drafts never change an answer. However, drafts
+may cost time: more rows can mean a larger program, and the step after a step with drafts must wait for its result.
+Drafts are therefore chosen so that the expected number of tokens per second is largest.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ class Speculation:
         return chosen
 
     def _best_count(self, gains: list[float], rows: int, awaited: bool) -> int:
-        """Returns how many drafts give the most tokens per second, 0 for none.
+        """Returns the number of drafts that gives the most tokens per second. It is 0 if no drafts are best.
 
         Args:
-            gains: expected tokens of each draft, in descending order.
+            gains: expected number of tokens that each draft adds, in descending order.
             rows: number of sequences.
             awaited: whether the step is awaited even without drafts, see `Step.awaited`.
         """
@@ -94,7 +94,7 @@ class Speculation:
         return best
 
     def _guesses(self, sequence: Sequence, limit: int) -> tuple[list[int], list[float]]:
-        """Returns at most `limit` guessed tokens of a sequence, and the expected tokens that each adds."""
+        """Returns at most `limit` guessed tokens of a sequence, and the expected number of tokens that each adds."""
         ahead = sequence.dispatched - sequence.sampled
         limit = min(limit, sequence.request.max_tokens - sequence.dispatched - 1)
         tokens: list[int] = []

@@ -49,7 +49,7 @@ class ParamSpec:
 
     @property
     def looked_up(self) -> bool:
-        """Whether the parameter is an embedding table, of which a step reads only the rows of its tokens."""
+        """Whether the parameter is a table that is only looked up. A step reads only the rows of its tokens."""
         return self.axes[0] == "vocab" and not self.contracted
 
 

@@ -112,8 +112,8 @@ class AotEngine:
             stored: the forms in which the model's tensors are stored.
 
         Raises:
-            ValueError: settings of `engine` do not fit the model. Or `devices` is empty, and the chips are not TPUs,
-                the TPU compiler is missing, or it does not know the slice.
+            ValueError: settings of `engine` do not fit the model. If `devices` is empty, also if the chips are not
+                TPUs, the TPU compiler is missing, or the compiler does not know the slice.
         """
         self._options = options
         padded = padded_config(model, engine.tensor_parallel)
@@ -167,7 +167,7 @@ def refine(plan: Plan, model: ModelConfig, stored: Stored = not_quantised) -> Pl
         stored: the forms in which the model's tensors are stored.
 
     Raises:
-        ValueError: the chips are not TPUs, the TPU compiler is missing, or it does not know the slice.
+        ValueError: the chips are not TPUs, the TPU compiler is missing, or the compiler does not know the slice.
     """
     aot = AotEngine(model, plan.topology, plan.engine, stored=stored)
     costs = {name: aot.compile(name) for name in aot.program_specs}

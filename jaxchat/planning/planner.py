@@ -1,8 +1,9 @@
 """Plans an engine on a slice of accelerators, from shapes alone: neither devices nor weights are needed.
 
-Memory is exact for weights, KV pages and slots, because the engine uses the same shapes and shardings. It is estimated
-for the programs' workspace. The time of a step is that of its reads or of its matrix products, whichever is longer,
-plus that of its all-reduces. All are computed at the maker's peak rates. Real programs are slower.
+Memory is exact for weights, KV pages and slots, because the engine uses the same shapes and shardings. Only the memory
+of the programs' workspace is estimated. The time of a step is the time of its reads or of its matrix products,
+whichever is longer, plus the time of its all-reduces. These times are computed at the maker's peak rates. Real programs
+are slower.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig, stor
     """Plans an engine on a slice. `stored` has the forms in which the model's tensors are stored.
 
     If the model does not fit, `smallest_fit` of the plan names the smallest slice of the same chips on which it fits.
-    If none is large enough, `smallest_fit` is "".
+    If no slice is large enough, `smallest_fit` is "".
 
     Raises:
         ValueError: settings of `engine` do not fit the model.

@@ -56,7 +56,7 @@ def choose_packing(
 def choose_rows(
     engine: EngineConfig, placement: Placement, folder: Path | None, report: Report = lambda *_: None
 ) -> RowsPacking:
-    """Returns the layout on the devices of weights that are stored as quantised rows.
+    """Returns the layout that weights have on the devices if they are stored as quantised rows.
 
     Arguments are those of `choose_packing`.
     """

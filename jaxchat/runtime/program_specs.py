@@ -28,7 +28,10 @@ from jaxchat.sampling.sample import Sampler
 
 @dataclass(frozen=True)
 class ProgramSpec:
-    """A program to compile, the layout of its input, and the numbers of tokens to compute and of rows to sample."""
+    """A program to compile and the layout of its input.
+
+    `tokens` is the number of tokens that the program computes, `rows` the number of rows that it samples.
+    """
 
     step: Step
     layout: PackedLayout

@@ -134,8 +134,8 @@ class SlotState:
     def advance(self, rows: Array, tokens: Array, last: Array) -> SlotState:
         """Returns the state after the slots `rows` sampled `tokens`, both i32 `[R]`.
 
-        A slot may be in several rows, of which `last`, bool `[R]`, marks the one with its newest token. Other slots are
-        unchanged. Entries of S or more in `rows` are ignored.
+        A slot may be in several rows. `last`, bool `[R]`, marks the row with the slot's newest token. Slots that are in
+        no row are unchanged. Entries of S or more in `rows` are ignored.
         """
         return replace(
             self,
@@ -161,7 +161,10 @@ class SlotState:
 
 
 def slot_shardings(slots: SlotState, placement: Placement) -> SlotState:
-    """Returns the sharding of each array of the slots. Counts `[S, V]` are split by vocabulary, as logits are."""
+    """Returns the sharding of each array of the slots.
+
+    Counts `[S, V]` are split by vocabulary, as logits are. All other arrays are replicated.
+    """
     shardings = jax.tree.map(lambda leaf: placement.replicated, slots)
     counts = placement.sharding((None, "vocab"), slots.sampling.counts.shape)
     return replace(shardings, sampling=replace(shardings.sampling, counts=counts))

@@ -29,7 +29,7 @@ def pack(params: dict[str, Any], specs: Specs, packing: Packing) -> dict[str, An
     Args:
         params: parameters on one device.
         specs: the specs of all parameters.
-        packing: packs each weight that tokens are multiplied by.
+        packing: packs each weight of a matrix product.
     """
     for path, spec in specs.items():
         insert(params, path, packed_param(param_at(params, path), spec, packing))

@@ -50,8 +50,8 @@ def sample(
     """Samples each row by its own parameters.
 
     The order is: logit bias; repetition, frequency and presence penalties; processors; exclusive tokens and bans;
-    grammar and `min_tokens`; temperature; `top_k`, `top_p` and `min_p`. Penalties are in vLLM's order. The
-    temperature and the steps after it are in the order of transformers.
+    grammar and `min_tokens`; temperature; `top_k`, `top_p` and `min_p`. Penalties are in vLLM's order. The temperature
+    and the steps after it are in the order of transformers.
 
     Features that no active row uses are skipped by `lax.cond` on a scalar of the batch. They then cost nothing and need
     no separate program. Each feature leaves rows that do not use it unchanged, so a neighbour never changes a token.
@@ -66,10 +66,11 @@ def sample(
             penalties, processors, exclusive tokens, bans and grammar, and in rows that are not greedy also after
             temperature and truncation. These describe the distribution from which the token was sampled.
         token_mask: tokens that grammars allow; None if no row has a grammar.
-        history: where each row's history is in `state.counts` and `state.prompt`; None if they correspond one to one.
+        history: where each row's history is in `state.counts` and `state.prompt`; None if row i has the history at
+            index i.
         processors: applied in order after penalties and before exclusive tokens, bans, grammar and temperature. A
-            processor therefore cannot bring back a banned or masked token. A row is also not `finite` if its largest
-            logit after the processors, bans and grammar is not.
+            processor therefore cannot bring back a banned or masked token. A row is also reported as not `finite` if
+            its largest logit after processors, bans and grammar is not finite.
 
     Raises:
         ValueError: a processor returns another shape or dtype; raised while the program is traced.

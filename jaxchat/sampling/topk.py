@@ -1,7 +1,7 @@
 """Searches rows for their largest entries, without sorting.
 
-The vocabulary is divided into groups of 128. One cheap pass over the groups finds those with the largest entries, or
-the mass of each. Where k differs by row, bisection finds the k-th largest entry.
+The vocabulary is divided into groups of 128. One cheap pass over the groups finds the groups with the largest entries,
+or the probability mass of each group. Where k differs by row, bisection finds the k-th largest entry.
 
 Letters: S rows, V tokens in the vocabulary.
 """

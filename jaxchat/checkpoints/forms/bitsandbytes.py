@@ -31,7 +31,10 @@ _LARGEST, _MIDDLE = 127, 128
 
 
 class TableMatrix:
-    """A weight `[n, k]` of 4-bit codes that index a table. It has the methods of a slice of a safetensors file."""
+    """A weight `[n, k]` of 4-bit codes that index a table.
+
+    It can be read like the result of safetensors' `get_slice`.
+    """
 
     def __init__(self, parts: Parts, state: str) -> None:
         """Wraps the stored parts.

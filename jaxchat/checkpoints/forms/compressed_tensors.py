@@ -90,7 +90,7 @@ class CompressedMatrix(QuantisedMatrix):
         )
 
     def _zero_part(self, parts: Parts) -> Any:
-        """Returns the slice of the stored zero points: I8, or I32 words that hold those of several outputs each."""
+        """Returns the slice of the stored zero points: I8, or I32 words that hold several zero points each."""
         if parts.take("weight_zero_point", "I8", "I32").get_dtype() == "I8":
             return row_factors(parts, "weight_zero_point", self.shape, self.group, "I8")
         rows, groups = self._grid
@@ -99,7 +99,7 @@ class CompressedMatrix(QuantisedMatrix):
     def _zero(self, start: int, stop: int) -> int | np.ndarray:
         """Returns the zero points of rows `start` to `stop - 1` as codes, u8 `[rows, k / g]`.
 
-        If all rows of the weight have the same zero point, returns that one instead.
+        If all rows of the weight have the same zero point, returns that zero point instead.
         """
         if self._zeros is None:
             return int(2 ** (self._bits - 1))

@@ -4,8 +4,8 @@ A weight `[n, k]` is stored transposed, eight or four codes in a word, lowest bi
 bits, `qweight` is i32 `[k / 8, n]`, `qzeros` i32 `[G, n / 8]`, and `scales` `[G, n]`. `g_idx`, i32 `[k]`, has the group
 of each input. With activation order (`desc_act`), the inputs of a group are not neighbours.
 
-The format "gptq" stores each zero point minus one: a word is the word of zero points minus a word of ones, with borrows
-between its codes. The format "gptq_v2" stores zero points as they are.
+The format "gptq" stores each zero point minus one. From each word of zero points, it subtracts a word of ones, with
+borrows between the codes of the word. The format "gptq_v2" stores zero points as they are.
 """
 
 from __future__ import annotations

@@ -78,7 +78,10 @@ class Parts:
 
 
 class QuantisedMatrix(ABC):
-    """A weight `[n, k]` that is stored as quantised rows. It has the methods of a slice of a safetensors file."""
+    """A weight `[n, k]` that is stored as quantised rows.
+
+    It can be read like the result of safetensors' `get_slice`.
+    """
 
     def __init__(self, shape: tuple[int, int], group: int) -> None:
         """Stores the shape (n, k) of the weight, and the number of inputs in a group, which divides k."""

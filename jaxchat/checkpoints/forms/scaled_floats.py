@@ -36,7 +36,10 @@ def block_shape(keys: HFConfigReader, key: str, default: list[int] | None) -> Bl
 
 
 class ScaledFloats:
-    """A matrix of floats with their scales, or a stack of such. It has the methods of a slice of a safetensors file."""
+    """A matrix of floats with their scales, or a stack of such matrices.
+
+    It can be read like the result of safetensors' `get_slice`.
+    """
 
     def __init__(self, parts: Parts, end: str, scales: str, block: Block | None) -> None:
         """Wraps the stored parts.

@@ -1,8 +1,7 @@
 """Reads the parts of a configuration in which the architectures of GGUF files differ.
 
-Each public function gets the metadata and `base`, the result of `base_config`. It returns keys of a
-`config.json`, which add to `base` or replace keys of it. It raises ModelError if a key is missing, wrong or not
-supported.
+Each public function gets the metadata and `base`, the result of `base_config`. It returns keys of a `config.json` that
+are added to `base` or replace keys in `base`. It raises ModelError if a key is missing, wrong or not supported.
 """
 
 from __future__ import annotations

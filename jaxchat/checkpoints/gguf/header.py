@@ -75,7 +75,7 @@ def read_header(path: Path) -> Header:
 
 
 class _Parser:
-    """A position in a mapped file."""
+    """A parser at a position in a mapped file."""
 
     def __init__(self, path: Path, data: mmap.mmap) -> None:
         self._path, self._data, self._at = path, data, 0

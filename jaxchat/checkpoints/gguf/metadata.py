@@ -14,8 +14,8 @@ from jaxchat.errors import ModelError, safe_repr
 class Metadata:
     """A reader of the metadata of a file.
 
-    Methods that read a value raise ModelError if the value has another type or is out of range. They also raise it if
-    the key is absent and has no default. The message names the file and the key.
+    Methods that read a value raise ModelError if the value has another type or is out of range. They also raise
+    ModelError if the key is absent and has no default. The message names the file and the key.
 
     Args:
         path: the file, for errors.

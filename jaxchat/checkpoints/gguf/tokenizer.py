@@ -95,10 +95,10 @@ def _pair(metadata: Metadata, merge: str) -> tuple[str, str]:
 
 
 def _vocab_without(vocabulary: Vocabulary, added: list[int]) -> dict[str, int]:
-    """Returns the ids of tokens, without the added ones if these follow all others without a gap.
+    """Returns the ids of tokens. Leaves out added tokens if they are the last tokens of the vocabulary.
 
-    The library itself numbers added tokens that are not in the vocabulary. If they would get other ids, the vocabulary
-    keeps them.
+    The library itself gives the next ids to added tokens that are not in the vocabulary. If the added tokens would get
+    other ids than in the file, the vocabulary keeps them.
     """
     count = len(vocabulary.tokens) - len(added)
     tokens = vocabulary.tokens[:count] if added == list(range(count, len(vocabulary.tokens))) else vocabulary.tokens

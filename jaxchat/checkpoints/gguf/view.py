@@ -57,7 +57,10 @@ def view(path: Path, cache_dir: str | None = AUTO) -> Path:
 
 
 def read_gguf_config(path: Path) -> dict[str, Any]:
-    """Returns what the `config.json` of the view of a file holds. Raises ModelError as `view` does."""
+    """Returns the object in the `config.json` of a file's view, without making the view.
+
+    Raises ModelError as `view` does.
+    """
     return _config(model_keys(open_gguf(path)))
 
 
@@ -89,7 +92,10 @@ def _texts(file: GgufFile) -> Iterator[tuple[str, str]]:
 
 
 def _templates(file: GgufFile, metadata: Metadata) -> Iterator[tuple[str, str]]:
-    """Yields the chat template, and further ones that have a name. Raises ModelError if there is none."""
+    """Yields the file name and text of the chat template, and of further templates that have a name.
+
+    Raises ModelError if the chat template is missing.
+    """
     if not metadata.has(_TEMPLATE):
         raise ModelError(f"{file.path}: key {_TEMPLATE} is missing, so it cannot chat")
     yield "chat_template.jinja", metadata.word(_TEMPLATE)

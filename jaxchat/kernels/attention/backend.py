@@ -111,7 +111,7 @@ class AttentionBackend(Protocol):
         Each token attends to itself and to the earlier tokens of its sequence.
 
         Args:
-            q: queries of the batch's rows, `[T, H, d]`, f32 or bf16. The cache has their keys.
+            q: queries of the batch's rows, `[T, H, d]`, f32 or bf16. Their keys are in the cache.
             cache: the arrays of one layer, after the write.
             batch: the sequences and their rows.
             spec: how scores are computed and which keys are visible.
@@ -123,7 +123,7 @@ class AttentionBackend(Protocol):
 
 @dataclass(frozen=True)
 class ModelAttention:
-    """The backends of a model. All have the same name and axes, but the layers' heads may differ.
+    """The backends of a model. All have the same name and axes, but their numbers and sizes of heads may differ.
 
     Attributes:
         layers: the backend of each layer; None for a layer that uses the keys and values of an earlier layer. The
@@ -138,7 +138,7 @@ class ModelAttention:
         return next(backend for backend in self.layers if backend)
 
     def of(self, layer: int) -> AttentionBackend:
-        """Returns the backend of a layer. The layer must not use the keys of an earlier one."""
+        """Returns the backend of a layer. The layer must not use the keys of an earlier layer."""
         backend = self.layers[layer]
         assert backend, f"layer {layer} uses the keys of another"
         return backend

@@ -3,8 +3,8 @@
 Decoding splits a sequence over several kernel instances and merges their results (Flash-Decoding, arXiv 2311.01282).
 The split depends on the sequence's own length alone, so neighbours never change its bits.
 
-A cache has keys and values `[K, N, page, d]`, and if they are int8 their scales, f32 `[K, N, page]`. The memory after a
-sequence's end in its last page may hold NaN.
+A cache has keys and values `[K, N, page, d]`. If they are int8, it also has their scales, f32 `[K, N, page]`. In the
+last page of a sequence, the memory after the sequence's end may hold NaN.
 
 Letters in shapes are those of `AttentionBackend`.
 """

@@ -37,7 +37,7 @@ def register_attention_backend(name: str, factory: AttentionFactory, *, replace:
 
 @dataclass(frozen=True)
 class Selection:
-    """The selected attention backends of a model's layers and the reason, as shown to the operator."""
+    """The attention backends that were selected for a model's layers, and the reason that the operator is shown."""
 
     backend: ModelAttention
     reason: str

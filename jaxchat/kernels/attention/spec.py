@@ -33,7 +33,7 @@ class AttentionSpec:
 
         Args:
             queries: positions of the queries, i32.
-            keys: positions of the keys, i32. The shapes of both broadcast to that of the result.
+            keys: positions of the keys, i32. `queries` and `keys` broadcast to the shape of the result.
         """
         causal = keys <= queries
         return causal & (keys > queries - self.window) if self.window else causal

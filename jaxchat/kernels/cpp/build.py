@@ -61,7 +61,7 @@ def register(folder: Path | None, targets: tuple[str, ...], part: str = "") -> s
 
 @functools.cache
 def library(folder: Path | None, part: str = "") -> tuple[ctypes.CDLL, str]:
-    """Loads the kernels, after building them unless `folder` already contains them.
+    """Loads the kernels. Builds them first if `folder` does not contain them.
 
     Args:
         folder: folder for built kernels; None builds them for this process alone.
@@ -121,8 +121,8 @@ def _load(built: Path) -> ctypes.CDLL:
 def flags() -> tuple[str, ...]:
     """Returns the compiler flags: code for this machine, or for the CPU that XLA is restricted to.
 
-    The environment variable XLA_FLAGS may restrict XLA. If the kernels ignored it, a machine with AVX-512 could not
-    reproduce the bits of a machine without AVX-512.
+    The environment variable XLA_FLAGS may restrict XLA. If the kernels ignored this restriction, a machine with AVX-512
+    could not reproduce the bits of a machine without AVX-512.
 
     Raises:
         NativeError: XLA is restricted to instructions that the kernels do not support.

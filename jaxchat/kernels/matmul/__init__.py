@@ -1,1 +1,1 @@
-"""Matrix products of activations and weights, also packed or quantised ones: C++ kernels for CPUs, and XLA."""
+"""Matrix products of activations and weights, which may be packed or quantised: C++ kernels for CPUs, and XLA."""

@@ -69,7 +69,7 @@ def from_rows(
 def shapes_of_rows(stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: jnp.dtype) -> WeightOnly:
     """Returns what `from_rows` returns, with shapes and dtypes in place of arrays. Reads no number.
 
-    The rows of `stack` may be fewer than the outputs of `layout`: only their form counts.
+    The rows of `stack` may be fewer than the outputs of `layout`: only their form matters.
     """
     first, count = stack[0], prod(layout.outputs)
     front = ((len(stack),) if layout.stack else ()) + layout.outputs[: layout.lead]
@@ -138,7 +138,7 @@ def _words(codes: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
-    """Returns the E2M1 codes, u8 `[N, k]` below 16, of rows. Their codes in `QuantisedRows` are twice the numbers."""
+    """Returns the E2M1 codes of rows, u8 `[N, k]` below 16. The codes in `QuantisedRows` are twice the numbers."""
     numbers = (rows.codes.astype(np.float32) - rows.zero) / 2
     return numbers.astype(jnp.float4_e2m1fn).view(np.uint8)
 
@@ -160,7 +160,10 @@ def _arranged(array: np.ndarray, layout: WeightLayout) -> np.ndarray:
 
 
 def _outer_size(part: Factors, rows: QuantisedRows, layout: WeightLayout) -> int:
-    """Returns the number of outer factors of a row: one for each group if devices would divide a stored factor."""
+    """Returns the number of outer factors of a row on the devices.
+
+    It is the stored number. However, if devices would divide the inputs of a stored factor, it is one for each group.
+    """
     size = part.outer.shape[1]
     cut = layout.split == "inputs" and size > 1 and size % layout.shards > 0
     return rows.shape[1] // rows.group if cut else size

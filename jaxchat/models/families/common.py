@@ -235,8 +235,8 @@ def kinds(rope: RopeConfig | None, windows: tuple[int, ...]) -> tuple[LayerKind,
 def text_part(keys: HFConfigReader, *, tied: bool) -> HFConfigReader:
     """Returns the keys of the text part of a model that also reads images or sound.
 
-    `tie_word_embeddings` is a key of the whole model, and `tied` its default. Raises ModelError if the text part is not
-    an object.
+    `tie_word_embeddings` is a key of the whole model, and `tied` is its default. Raises ModelError if the text part is
+    not an object.
     """
     return keys.inner("text_config").replaced(dict(tie_word_embeddings=keys.flag("tie_word_embeddings", tied)))
 
