@@ -84,8 +84,8 @@ def _path_to(root: Any, repeated: dict[int, str]) -> str:
 
     Args:
         root: the parsed value.
-        repeated: a key that an object has twice, by the id of the object. An object may not be part of `root`, because
-            a repeated key has replaced it. The outermost of the objects is always part of `root`.
+        repeated: a key that an object has twice, by the id of the object. Some of these objects are not part of `root`,
+            because a repeated key has replaced them. The outermost object is always part of `root`.
     """
     waiting = [("", root)]
     while waiting:

@@ -179,7 +179,7 @@ class Swapped:
 
 @dataclass(frozen=True)
 class SwapOutWork:
-    """A step that copies the state of `slot` and the contents of `pages` to the host. Later steps may reuse both."""
+    """A step that copies the state of `slot` and the contents of `pages` to the host. Later steps may reuse them."""
 
     slot: int
     pages: np.ndarray

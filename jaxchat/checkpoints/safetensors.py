@@ -128,7 +128,7 @@ class SafetensorsReader(TensorReader):
         """Returns the form and the stored names of each tensor that is stored in a form of `CHECKPOINT_FORMS`.
 
         Raises:
-            ModelError: a tensor is stored in such a form and unquantised too.
+            ModelError: a tensor is stored twice, in such a form and unquantised.
         """
         composed: dict[str, tuple[StoredForm, tuple[str, ...]]] = {}
         for _, form in CHECKPOINT_FORMS.items():

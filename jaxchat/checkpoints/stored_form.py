@@ -79,7 +79,7 @@ class PlannedForm(StoredForm, Protocol):
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of zeros in the form in which a tensor is stored.
+        """Returns rows of zeros in the stored form of a tensor.
 
         Returns None if the tensor is not stored quantised, or if reading widens it.
 

@@ -34,7 +34,7 @@ class TensorReader(ABC):
 
     @abstractmethod
     def dtype(self, name: str) -> str:
-        """Returns the dtype in which `read` returns a tensor in `files`, as safetensors spells it, such as "BF16"."""
+        """Returns the dtype of what `read` returns for a tensor in `files`, as safetensors spells it."""
 
     @abstractmethod
     def read(self, part: TensorSlice) -> np.ndarray:

@@ -251,7 +251,7 @@ class Engine:
                 return self._runner.swap_in(work)
 
     def _take_commands(self) -> bool:
-        """Applies the commands in the inbox. Returns False if one of them stops the engine.
+        """Applies the commands in the inbox. Returns False if a command stops the engine.
 
         Blocks for a command while no sequence waits or runs and no step is in flight.
         """

@@ -1,4 +1,4 @@
-"""Data parallelism: several engines, each with its own copy of the model, used as one."""
+"""Data parallelism: several engines, each with its own copy of the model, that are used like one engine."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Chooses the draft tokens of each decode step: guesses in rows that no sequence needs.
 
-A right draft saves its sequence a step. A wrong one changes nothing, so drafts never change an answer. However, drafts
-may cost time: more rows can mean a larger program, and the step after a step with drafts must wait for its result.
-Drafts are therefore chosen so that the expected number of tokens per second is largest.
+A right draft saves its sequence a step. A wrong draft changes nothing, so drafts never change an answer. However,
+drafts may cost time: more rows can mean a larger program, and the step after a step with drafts must wait for its
+result. Drafts are therefore chosen so that the expected number of tokens per second is largest.
 """
 
 from __future__ import annotations

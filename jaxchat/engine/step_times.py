@@ -45,7 +45,7 @@ class StepTimes:
     def seconds(self, rows: int, awaited: bool) -> float:
         """Returns the estimated seconds of a step of `rows` rows.
 
-        Returns 0 without an estimate of the step's program or of a smaller one.
+        Returns 0 if neither the step's program nor a smaller program has an estimate.
         """
         key = self.buckets[bisect_left(self.buckets, rows)], awaited
         return self._seconds[key] if key in self._seconds else self._smaller(*key)

@@ -1,4 +1,4 @@
-"""A mixture of experts that never drops a token, and in which no token of a step changes the bits of another.
+"""A mixture of experts. It never drops a token, and no token of a step changes the bits of another token.
 
 Each token goes to a few experts. The rows of a step are sorted by expert, and each expert's rows are cut into padded
 blocks of one fixed size. Every matrix product of a program then has the same shape for any routing, and no row of a

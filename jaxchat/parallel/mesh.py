@@ -129,7 +129,7 @@ class Placement:
         return jax.tree.map(one, params)
 
     def place(self, spec: ParamSpec, array: np.ndarray) -> jax.Array:
-        """Puts a loaded parameter on its devices, each of which receives only its part.
+        """Puts a loaded parameter on its devices. Each device receives only its part.
 
         The result has the same shape and dtype.
 

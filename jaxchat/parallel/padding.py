@@ -87,7 +87,7 @@ def pad(path: ParamPath, spec: ParamSpec, array: Weights, model: ModelConfig, ta
 
 
 def _split(array: Weights, axis: int, model: ModelConfig, target: ModelConfig) -> Weights:
-    """Distributes query heads over the copies of their KV heads. `axis` and the next one are the axes K and G."""
+    """Distributes query heads over the copies of their KV heads. The axes K and G are `axis` and `axis + 1`."""
     copies = target.num_kv_heads // model.num_kv_heads
     array = _filled(array, axis + 1, copies * target.group)
     shape = (*array.shape[:axis], model.num_kv_heads * copies, target.group, *array.shape[axis + 2 :])

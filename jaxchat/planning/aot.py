@@ -107,9 +107,9 @@ class AotEngine:
             model: the model.
             topology: the slice.
             engine: engine settings with `tensor_parallel` and `max_seq_len` set, such as those of a plan.
-            devices: devices to compile for. By default those of the topology, which must be TPUs.
+            devices: devices to compile for. By default the devices of the topology, which must then be TPUs.
             options: compiler options.
-            stored: the forms in which the model's tensors are stored.
+            stored: the stored forms of the model's tensors.
 
         Raises:
             ValueError: settings of `engine` do not fit the model. If `devices` is empty, also if the chips are not
@@ -164,7 +164,7 @@ def refine(plan: Plan, model: ModelConfig, stored: Stored = not_quantised) -> Pl
     Args:
         plan: the plan.
         model: the model that was planned.
-        stored: the forms in which the model's tensors are stored.
+        stored: the stored forms of the model's tensors.
 
     Raises:
         ValueError: the chips are not TPUs, the TPU compiler is missing, or the compiler does not know the slice.

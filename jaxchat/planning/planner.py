@@ -114,10 +114,10 @@ def suggest_config(
 
 
 def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig, stored: Stored = not_quantised) -> Plan:
-    """Plans an engine on a slice. `stored` has the forms in which the model's tensors are stored.
+    """Plans an engine on a slice. `stored` has the stored forms of the model's tensors.
 
-    If the model does not fit, `smallest_fit` of the plan names the smallest slice of the same chips on which it fits.
-    If no slice is large enough, `smallest_fit` is "".
+    If the model does not fit, `smallest_fit` of the plan names the smallest slice of the same chips that is large
+    enough. If no slice is large enough, `smallest_fit` is "".
 
     Raises:
         ValueError: settings of `engine` do not fit the model.
@@ -198,9 +198,10 @@ def _devices(model: ModelConfig, mesh: MeshConfig, available: int) -> int:
 
 
 def _workspace(model: ModelConfig, sizes: EngineShapes, engine: EngineConfig, platform: str) -> int:
-    """Returns the bytes of the largest program's temporary memory: a chunk's activations or f32 logits.
+    """Estimates the bytes of the largest program's temporary memory.
 
-    On a TPU, adds the code of all programs.
+    These are the activations of a chunk or the f32 logits of all slots, whichever are larger. On a TPU, adds the code
+    of all programs.
     """
     devices = engine.tensor_parallel
     mlp_dim = max(layer.mlp_dim for layer in model.layers)

@@ -102,8 +102,8 @@ def load_runner(
 ) -> Loaded:
     """Loads the weights, then compiles and warms up the programs, for each copy of the model.
 
-    Restores jax's settings of the compilation cache at the end. Changes no other setting of the process unless
-    `tune_process` is True. Compilations are counted until `Loaded.close`.
+    Restores jax's settings of the compilation cache at the end. If `tune_process` is False, changes no other setting of
+    the process. Compilations are counted until `Loaded.close`.
 
     Args:
         directory: a model in Hugging Face or Orbax format.

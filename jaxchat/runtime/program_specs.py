@@ -43,8 +43,8 @@ class ProgramSpec:
 
         Args:
             params: the parameters: arrays, or shapes and dtypes with shardings.
-            pages: the KV pages, likewise.
-            slots: the slots, likewise.
+            pages: the KV pages, also as arrays or shapes.
+            slots: the slots, also as arrays or shapes.
             placement: devices of the model.
         """
         packed = jax.ShapeDtypeStruct((self.layout.size,), np.int32, sharding=placement.replicated)

@@ -1,4 +1,4 @@
-"""The two kinds of program: `prefill` computes tokens of prompts, `decode` advances some slots by tokens.
+"""The two kinds of program: `prefill` computes tokens of prompts, `decode` advances some slots by one or more tokens.
 
 Both take `(params, pages, slots, packed, bits)`. They donate pages and slots, and return the new pages and slots with a
 packed output. `bits` has the allowed tokens of each row that samples, as in `jaxchat.sampling.mask.TokenMask`.
@@ -34,7 +34,7 @@ def decode_layout(rows: int) -> PackedLayout:
     """Returns the layout of the packed inputs of `decode` for R = `rows`. Each input is i32 `[R]`.
 
     `slots` are slot numbers, S in unused rows. `new_pages` has the id of a page that the row's slot gets, or -1.
-    `constrained` is 1 in rows with a token mask, otherwise 0. `drafts` are those of `Drafts.tokens`.
+    `constrained` is 1 in rows with a token mask, otherwise 0. `drafts` has the values of `Drafts.tokens`.
     """
     return PackedLayout(tuple((name, (rows,), "int32") for name in ("slots", "new_pages", "constrained", "drafts")))
 

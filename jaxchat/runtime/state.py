@@ -1,6 +1,6 @@
 """The device state between steps: KV pages and one row of state per slot. Both are donated to every step.
 
-Letters: R rows of a step; the others are those of `EngineShapes`.
+Letters: R rows of a step. C, N, P, S and V are as in `EngineShapes`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ class SlotState:
     def take(self, rows: Array, drafts: Drafts) -> SlotState:
         """Returns a state for each row of a decode step. `prompt` and `counts` of `sampling` keep all S slots.
 
-        A row with the draft d_i has d_i as its token. Its position and its sampling step are those of its slot, plus i.
+        A row with the draft d_i has d_i as its token. Its position is the slot's position plus i, and its sampling step
+        is the slot's sampling step plus i.
 
         Args:
             rows: i32 `[R]`, the slot of each row; entries of S or more give meaningless values.

@@ -1,4 +1,4 @@
-"""Packs quantised and rounded weights in the layout of dense ones, on the devices of a placement.
+"""Packs quantised and rounded weights in the layout of dense weights, on the devices of a placement.
 
 Letters: k inputs, N outputs.
 """

@@ -1,6 +1,6 @@
 """Samples one token per row from logits after temperature, within the row's truncation.
 
-There are two methods. Which one a row uses depends on that row alone, so its neighbours never change its token:
+There are two methods. Which method a row uses depends on that row alone, so its neighbours never change its token:
 
 - If the truncation keeps only tokens among the row's `CANDIDATES` most likely ones, the token is the `argmax(z + Gumbel
   noise)` over the kept tokens.
@@ -8,7 +8,7 @@ There are two methods. Which one a row uses depends on that row alone, so its ne
   The distribution is the same as with noise on every token (arXiv 1110.0567 for the maximum of Gumbel variables). Noise
   on every token would cost 20 times as much.
 
-The second method ignores the truncation at first. If a token is outside the truncation, another one is sampled. The
+The second method ignores the truncation at first. If a token is outside the truncation, another token is sampled. The
 result has the distribution within the truncation (von Neumann's rejection). Testing one token takes one pass over the
 row. Finding all tokens within the truncation takes thirty passes. This is done only in rows in which `TRIES` tokens
 were tried and all were outside, and in rows with `top_k`, where one pass cannot test a token.

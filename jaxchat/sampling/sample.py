@@ -61,7 +61,7 @@ def sample(
         logits: `[S, V]` f32, raw.
         state: parameters and history of the S rows.
         active: `[S]` bool; the result of inactive rows is meaningless.
-        valid: number of ids, counted from 0, that are tokens; the rest is padding.
+        valid: number of ids, counted from 0, that are tokens. Ids from `valid` on are padding.
         report: which logits the log-probabilities are computed from. "raw": the model's. "processed": those after bias,
             penalties, processors, exclusive tokens, bans and grammar, and in rows that are not greedy also after
             temperature and truncation. These describe the distribution from which the token was sampled.
@@ -159,7 +159,7 @@ def _tempered(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
 def _processed(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
     """Returns the logits of the distribution that each row samples from, f32 `[S, V]`.
 
-    Those of greedy rows are taken before temperature and truncation.
+    In greedy rows, they are the logits before temperature and truncation.
     """
     return _truncation(state).only(sampled_rows, mu.shape[-1]).apply(_tempered(mu, state, sampled_rows))
 

@@ -29,7 +29,7 @@ class Truncation:
     min_p: Array  # f32 [S]; 0: all tokens
 
     def only(self, rows: Array, vocab: int) -> Truncation:
-        """Returns the same limits for the rows that `rows`, bool `[S]`, marks, and no limits for the others."""
+        """Returns the same limits for the rows that `rows`, bool `[S]`, marks, and no limits for other rows."""
         return Truncation(
             top_k=jnp.where(rows, self.top_k, vocab),
             top_p=jnp.where(rows, self.top_p, 1.0),

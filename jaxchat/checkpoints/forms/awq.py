@@ -41,7 +41,7 @@ class Settings:
 
     @classmethod
     def read(cls, quantization: Mapping[str, Any]) -> Settings:
-        """Reads the settings. Raises ModelError if one is missing or not supported."""
+        """Reads the settings. Raises ModelError if a setting is missing or not supported."""
         keys = quantization_keys(quantization)
         bits = "w_bit" if keys.has("w_bit") else "bits"
         group = "q_group_size" if keys.has("q_group_size") else "group_size"
@@ -110,7 +110,7 @@ class AwqForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of zeros in the form in which a weight is stored, for planning.
+        """Returns rows of zeros in the stored form of a weight, for planning.
 
         Returns None for the head, the embedding and modules in `modules_to_not_convert`, or if `imagined_matrix`
         returns None.

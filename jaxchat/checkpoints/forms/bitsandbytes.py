@@ -65,7 +65,7 @@ class TableMatrix:
         return list(self.shape)
 
     def get_dtype(self) -> str:
-        """Returns "F32", in which the products with the scales are computed."""
+        """Returns "F32", because products with the scales are computed in f32."""
         return "F32"
 
     def __getitem__(self, index: slice) -> np.ndarray:
@@ -157,10 +157,10 @@ class BitsAndBytesForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of zeros in the form in which a weight of 8 bits is stored, for planning.
+        """Returns rows of zeros in the stored form of a weight of 8 bits, for planning.
 
         Returns None for weights of 4 bits, which are widened, and for the embedding and modules that are not converted.
-        Also returns None if `imagined_matrix` does.
+        Also returns None if `imagined_matrix` returns None.
 
         Raises:
             ModelError: a setting has the wrong type.

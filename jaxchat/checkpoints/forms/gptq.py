@@ -50,7 +50,7 @@ class Settings:
 
     @classmethod
     def read(cls, quantization: Mapping[str, Any]) -> Settings:
-        """Reads the settings. Raises ModelError if one is missing or not supported."""
+        """Reads the settings. Raises ModelError if a setting is missing or not supported."""
         keys = quantization_keys(quantization)
         bits, size = keys.integer("bits"), keys.integer("group_size", 128, least=-1)
         if bits not in _ONES:
@@ -131,7 +131,7 @@ class GptqForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of zeros in the form in which a weight is stored, for planning.
+        """Returns rows of zeros in the stored form of a weight, for planning.
 
         Returns None for the embedding, for a head that is not quantised, or if `imagined_matrix` returns None. Ignores
         `dynamic`, the settings for some of the weights.

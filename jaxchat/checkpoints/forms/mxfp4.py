@@ -47,7 +47,7 @@ class Mxfp4:
         return [count, 32 * groups, outputs]
 
     def get_dtype(self) -> str:
-        """Returns "BF16", which holds every decoded number exactly, except for the very largest and smallest."""
+        """Returns "BF16", which holds every decoded number exactly, except the very largest and smallest numbers."""
         return "BF16"
 
     def __getitem__(self, index: Any) -> np.ndarray:
@@ -115,7 +115,7 @@ class Mxfp4Form:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of zeros in the form in which one entry of a stack of matrices is stored, for planning.
+        """Returns rows of zeros for planning, in the stored form of one matrix of a stack.
 
         Returns None for other tensors.
         """

@@ -78,7 +78,7 @@ class ScaledFloats:
         return list(self.shape)
 
     def get_dtype(self) -> str:
-        """Returns "F32", in which the products with the scales are computed."""
+        """Returns "F32", because products with the scales are computed in f32."""
         return "F32"
 
     def __getitem__(self, index: slice) -> np.ndarray:

@@ -133,7 +133,10 @@ SEED_OSS = Architecture("SeedOssForCausalLM", families.seed_oss, {"post_attentio
 
 
 def find_architecture(keys: ModelKeys) -> Architecture:
-    """Returns the architecture of a file. Raises ModelError, which lists the known ones, if it is not supported."""
+    """Returns the architecture of a file.
+
+    Raises ModelError, which lists the supported architectures, if the file has another architecture.
+    """
     if keys.architecture not in ARCHITECTURES:
         supported = ", ".join(ARCHITECTURES.names())
         raise ModelError(

@@ -1,4 +1,4 @@
-"""Reads the parts of a configuration in which the architectures of GGUF files differ.
+"""Reads the keys of a configuration that differ between the architectures of GGUF files.
 
 Each public function gets the metadata and `base`, the result of `base_config`. It returns keys of a `config.json` that
 are added to `base` or replace keys in `base`. It raises ModelError if a key is missing, wrong or not supported.
@@ -46,7 +46,10 @@ def qwen(keys: ModelKeys, base: Config) -> Config:
 
 
 def qwen_2_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Qwen 2 with experts. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Qwen 2 with experts.
+
+    Raises ModelError if a key of the file is missing or wrong.
+    """
     return {
         **qwen(keys, base),
         **experts(keys, "num_experts"),
@@ -60,7 +63,10 @@ def qwen_2_experts(keys: ModelKeys, base: Config) -> Config:
 
 
 def qwen_3_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Qwen 3 with experts. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Qwen 3 with experts.
+
+    Raises ModelError if a key of the file is missing or wrong.
+    """
     return {
         **qwen(keys, base),
         **experts(keys, "num_experts"),
@@ -74,7 +80,7 @@ def _expert_dim(keys: ModelKeys) -> int:
 
 
 def gemma_2(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Gemma 2. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Gemma 2. Raises ModelError if a key of the file is missing or wrong."""
     return {
         "query_pre_attn_scalar": _query_scalar(keys, _LAYERS_OF_GEMMA_2_27B),
         "attn_logit_softcapping": keys.number("attn_logit_softcapping", 50.0),
@@ -84,7 +90,7 @@ def gemma_2(keys: ModelKeys, base: Config) -> Config:
 
 
 def gemma_3(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Gemma 3. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Gemma 3. Raises ModelError if a key of the file is missing or wrong."""
     return {
         "query_pre_attn_scalar": _query_scalar(keys, _LAYERS_OF_GEMMA_3_27B),
         "final_logit_softcapping": keys.number("final_logit_softcapping", 0.0),
@@ -115,7 +121,7 @@ def window(keys: ModelKeys, base: Config) -> Config:
 
 
 def gpt_oss(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for gpt-oss. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for gpt-oss. Raises ModelError if a key of the file is missing or wrong."""
     return {
         **experts(keys, "num_local_experts"),
         "intermediate_size": keys.integer("expert_feed_forward_length", _expert_dim(keys)),
@@ -125,7 +131,7 @@ def gpt_oss(keys: ModelKeys, base: Config) -> Config:
 
 
 def granite(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Granite 3. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Granite 3. Raises ModelError if a key of the file is missing or wrong."""
     return {
         "embedding_multiplier": keys.number("embedding_scale", 1.0),
         "attention_multiplier": keys.number("attention.scale", 1.0),
@@ -135,7 +141,10 @@ def granite(keys: ModelKeys, base: Config) -> Config:
 
 
 def granite_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Granite 3 with experts. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Granite 3 with experts.
+
+    Raises ModelError if a key of the file is missing or wrong.
+    """
     if keys.has("expert_shared_feed_forward_length"):
         raise ModelError(f"{keys.file.path}: shared experts of granitemoe are not supported")
     return {**granite(keys, base), **experts(keys, "num_local_experts")}
@@ -154,7 +163,7 @@ def olmo_2(keys: ModelKeys, base: Config) -> Config:
 
 
 def cohere(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Command R. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Command R. Raises ModelError if a key of the file is missing or wrong."""
     return {
         "layer_norm_eps": keys.number("attention.layer_norm_epsilon"),
         "logit_scale": keys.number("logit_scale"),
@@ -162,7 +171,7 @@ def cohere(keys: ModelKeys, base: Config) -> Config:
 
 
 def cohere_2(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Command R7B. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Command R7B. Raises ModelError if a key of the file is missing or wrong."""
     return {**cohere(keys, base), **windows(keys, {"sliding_window_pattern": 4})}
 
 

@@ -1,7 +1,7 @@
-"""Finds the tensors of a GGUF file from which each Hugging Face tensor is read.
+"""Maps each Hugging Face tensor to the tensors of a GGUF file that contain its numbers.
 
-The conversion to GGUF renames tensors and stacks those of experts. It adds 1 to the norms of Gemma, and reorders the
-rows of queries and keys of Llama. An `Origin` says how to undo these changes.
+The conversion to GGUF renames tensors, and stacks the tensors of experts. It adds 1 to the norms of Gemma, and reorders
+the rows of queries and keys of Llama. An `Origin` says how to undo these changes.
 
 Letters: E experts, D embedding dimension, F hidden dimension of an expert.
 """
@@ -47,7 +47,7 @@ _LAYER = {
 
 @dataclass(frozen=True)
 class Origin:
-    """The stored tensors from which one Hugging Face tensor is read, and how the conversion has changed them."""
+    """The stored tensors that contain one Hugging Face tensor, and how the conversion has changed them."""
 
     tensors: tuple[str, ...]  # one, unless `compose` is set
     shape: tuple[int, ...]  # of the tensor with the Hugging Face name

@@ -65,7 +65,7 @@ class Vocabulary:
 
         Args:
             keep_space_after: the special tokens after which a space is kept. All other special tokens absorb the space
-                that follows. None: no token does.
+                that follows. None: no token absorbs a space.
         """
         ids = self.ids(Kind.UNKNOWN, Kind.CONTROL, Kind.USER_DEFINED)
         return [(int(id_), self._added(int(id_), keep_space_after)) for id_ in ids]

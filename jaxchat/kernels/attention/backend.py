@@ -28,7 +28,7 @@ class AttentionShape:
         head_dim: d.
         dtype: dtype of keys and values as they are computed.
         page: number of tokens in a KV page.
-        kv_dtype: dtype to which keys and values are rounded in pages; None if they are not rounded.
+        kv_dtype: dtype of rounded keys and values in pages; None if pages hold them without rounding.
         shards: number of devices that the heads are split over.
         windows: whether any layer of the model has a window.
         caps: whether any layer of the model has a cap of scores.

@@ -94,7 +94,7 @@ def prefill(q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec, *, 
 
     Args:
         q: queries of the batch's rows, `[T, H, d]`, f32 or bf16.
-        cache: keys and values, including those of these tokens, and their scales if they are int8.
+        cache: keys and values, which include the ones of the batch, and their scales if they are int8.
         batch: the sequences and their rows.
         spec: how scores are computed and which keys are visible.
         interpret: whether to run without a GPU, slowly.

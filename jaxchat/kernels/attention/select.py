@@ -60,7 +60,7 @@ def choose(
 ) -> Selection:
     """Returns the backends of a model's layers, all of the kind named `setting`.
 
-    For "auto", the kind is the one registered last among those that support every layer on `platform`.
+    For "auto", several kinds may support every layer on `platform`. The kind that was registered last is chosen.
 
     Args:
         setting: "auto" or a registered name.

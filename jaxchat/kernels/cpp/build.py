@@ -190,7 +190,10 @@ def _copy_to_cache(fresh: Path, built: Path) -> bool:
 
 
 def _run(*commands: tuple[str, ...]) -> list[str]:
-    """Runs commands in parallel and returns the output of each. Raises NativeError if one fails or takes too long."""
+    """Runs commands in parallel and returns the output of each.
+
+    Raises NativeError if a command fails or takes too long.
+    """
     started: list[subprocess.Popen[str]] = []
     try:
         for command in commands:

@@ -1,4 +1,4 @@
-"""Quantised weights in the layout of dense ones, for accelerators and meshes. Activations are not rounded.
+"""Quantised weights in the layout of dense weights, for accelerators and meshes. Activations are not rounded.
 
 XLA unpacks and scales the codes inside the product, so that only codes and scales are read from memory. Whether XLA
 does so depends on the order of axes. The compiler for TPUs does so under two conditions. Groups and their inputs must
@@ -44,9 +44,9 @@ class GroupFactors:
 class WeightLayout:
     """The arrangement of a weight that follows from its place in the model, whatever its stored form.
 
-    `outputs` are the sizes of the axes of outputs. The first `lead` of them stand in front of the inputs, because an
-    axis after them is split. With `stack`, every array has one more leading axis, the weights of a stack. The axis
-    `split` is divided into `shards` equal parts.
+    `outputs` are the sizes of the output axes. The first `lead` output axes stand in front of the inputs, because
+    devices may split only the output axis that follows them. With `stack`, every array has one more leading axis, the
+    weights of a stack. The axis `split` is divided into `shards` equal parts.
     """
 
     outputs: tuple[int, ...]

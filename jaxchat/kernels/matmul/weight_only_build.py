@@ -111,7 +111,7 @@ def splits_groups(rows: QuantisedRows, layout: WeightLayout) -> bool:
 def _block(rows: QuantisedRows, layout: WeightLayout) -> int:
     """Returns h, the number of successive inputs whose codes have the same place in their words, see `WeightOnly`.
 
-    It is the largest number with which a group has 1, 2, 4, ... blocks of h inputs, and each device has whole words.
+    h is the largest number that fits: a group has 1, 2, 4, ... blocks of h inputs, and each device has whole words.
     Returns 0 if codes are not packed into words.
     """
     if rows.bits != 4 and not rows.e2m1:

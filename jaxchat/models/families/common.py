@@ -195,7 +195,7 @@ def windows(keys: HFConfigReader, default: tuple[bool, ...], window: int) -> tup
 
 
 def same_windows(keys: HFConfigReader, window: int) -> tuple[int, ...]:
-    """Returns the window of each layer, for a family whose layers all have the same one.
+    """Returns the window of each layer, for a family whose layers all have the same window.
 
     Args:
         keys: the configuration.

@@ -139,8 +139,8 @@ def _kinds(keys: HFConfigReader) -> tuple[LayerKind, ...]:
 def _key_sources(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[int | None]:
     """Returns, for each layer, the index of the earlier layer whose keys and values it uses, or None for its own.
 
-    The last `num_kv_shared_layers` layers compute no keys and values. Each uses those of another layer: the last layer
-    with the same window among all layers that compute keys and values.
+    The last `num_kv_shared_layers` layers compute no keys and values. Each of them uses the keys and values of another
+    layer. This is the last layer with the same window among all layers that compute keys and values.
 
     Raises:
         ModelError: no layer that computes keys and values has the same window.
