@@ -1,4 +1,4 @@
-"""Changes of the prefix cache, for observers outside the engine such as a router that knows what each server has."""
+"""Changes of the prefix cache, for observers outside the engine such as a router that tracks each server's prefixes."""
 
 from __future__ import annotations
 

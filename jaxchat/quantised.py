@@ -19,7 +19,7 @@ BLOCK = 32
 
 @dataclass(frozen=True)
 class Factors:
-    """One number for each group of a row: `outer`, or in two levels the product `outer * inner`.
+    """One number for each group of a row. It is `outer`, or `outer * inner` if there are two levels.
 
     An entry of `outer` may cover several groups.
     """

@@ -189,8 +189,8 @@ class SwapOutWork:
 class SwapInWork:
     """A step that restores a swapped sequence in `slot`, bit for bit.
 
-    `pages` i32 are all pages that the sequence has now. The first `shared_pages` of them are cached and have their
-    contents.
+    `pages` i32 are all pages that the sequence has now. The first `shared_pages` of them are cached pages, which
+    already have their contents.
     """
 
     slot: int

@@ -58,7 +58,10 @@ class Float8Slice:
         return E4M3
 
     def __getitem__(self, index: slice) -> np.ndarray:
-        """Reads the entries in the slice `index`, of step 1, of the first axis; float8_e4m3fn."""
+        """Returns the entries in the slice `index` of the first axis, as float8_e4m3fn.
+
+        The step of the slice must be 1.
+        """
         start, stop, _ = index.indices(self._shape[0])
         size = math.prod(self._shape[1:])
         numbers = np.fromfile(self._path, np.uint8, max(stop - start, 0) * size, offset=self._offset + start * size)

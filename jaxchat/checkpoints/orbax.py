@@ -93,7 +93,7 @@ def restore_orbax(
 
 
 def _restored(reader: Any, directory: Path, target: dict[str, Any]) -> dict[str, Any]:
-    """Restores the parameters in the nested dict `target` to its shardings. Raises ModelError if Orbax fails."""
+    """Restores the parameters in the nested dict `target` to the shardings there. Raises ModelError if Orbax fails."""
     checkpoint, folder = _orbax(), (directory / FOLDER).absolute()
     try:
         places = checkpoint.checkpoint_utils.construct_restore_args(target)

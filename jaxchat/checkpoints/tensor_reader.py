@@ -1,4 +1,4 @@
-"""The protocol of readers of stored tensors. Loading uses it for every file format."""
+"""The base class of readers of stored tensors. There is one reader for each file format."""
 
 from __future__ import annotations
 

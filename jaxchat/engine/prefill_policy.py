@@ -1,4 +1,4 @@
-"""Divides the device between prefill and decode: decides how many prompt tokens run between two decode steps."""
+"""Divides the device between prefill and decode: decides how many prompt tokens come between two decode steps."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class PromptLookup:
             self._run = _key((self._before + self._answer[: self._read])[-_RUN:])
 
     def _search(self) -> None:
-        """Looks for an earlier place of the three newest tokens, then for one of the newest token alone.
+        """Looks for an earlier place of the three newest tokens, then of the newest token alone.
 
         The second search is left out if the first one succeeds, or while the match of an earlier search still holds.
         """

@@ -194,7 +194,7 @@ class Scheduler:
         """Reserves a page for each sequence whose next token needs one.
 
         Returns:
-            Whether there were enough pages. Nothing changes otherwise.
+            Whether there were enough pages. If not, nothing changes.
         """
         full = [s for s in ready if self._kv_cache.needs_page(s) and not s.reserved_pages]
         if not self.pool.reserve(len(full)):

@@ -43,7 +43,7 @@ class Speculation:
         """Counts the drafts of a step.
 
         Args:
-            drafts: the draft of each row, i32 `[R]`; -1 in rows without one.
+            drafts: the draft of each row, i32 `[R]`; -1 in rows without a draft.
             rejected: number of drafts that were wrong.
         """
         drafted = int((drafts >= 0).sum())
@@ -51,9 +51,10 @@ class Speculation:
         self.accepted += drafted - rejected
 
     def drafts(self, sequences: list[Sequence], awaited: bool) -> Drafts:
-        """Returns the drafts of each sequence for the next step, except those that would cost more time than they save.
+        """Returns the drafts of each sequence for the next step.
 
-        At most 64 sequences have drafts in a step. If there are more, they take turns.
+        Leaves out drafts that would cost more time than they save. At most 64 sequences have drafts in a step. If there
+        are more, they take turns.
 
         Args:
             sequences: the sequences of the step, one row each without drafts.
@@ -78,7 +79,7 @@ class Speculation:
         return chosen
 
     def _best_count(self, gains: list[float], rows: int, awaited: bool) -> int:
-        """Returns the number of drafts that gives the most tokens per second. It is 0 if no drafts are best.
+        """Returns the number of drafts that gives the most tokens per second. It is 0 if a step without drafts is best.
 
         Args:
             gains: expected number of tokens that each draft adds, in descending order.

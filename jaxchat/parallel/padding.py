@@ -5,7 +5,8 @@ KV memory: with twice as many devices as KV heads, every key is stored twice. If
 of zeros are added, and the output projection multiplies their results by zeros.
 
 The vocabulary gets padding rows until every device has the same number of whole groups of tokens
-(`jaxchat.sampling.topk`). Sampling then works on each device's part; otherwise the compiler gathers the logits.
+(`jaxchat.sampling.topk`). Sampling then works on each device's part of the logits. Otherwise the compiler would gather
+all logits.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class Chip:
         bandwidth: bytes read from or written to memory.
         flops: operations in bfloat16.
         link: bytes sent to one neighbour, one way. For a GPU, half of the rate to its switch.
-        host: devices of the largest host. TPU slices with several hosts have four on each.
+        host: number of devices of the largest host. TPU slices with several hosts have four on each.
     """
 
     platform: Literal["tpu", "gpu"]

@@ -173,7 +173,10 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig, stored
 
 
 def _with_fewer_pages(plan: Plan, sizes: EngineShapes) -> Plan:
-    """Returns the plan with the largest page pool that fits, but never less than one sequence of full length."""
+    """Returns the plan with the largest page pool that fits.
+
+    However, the pool is never too small for one sequence of full length.
+    """
     count = max(plan.capacity // sizes.page_size, sizes.table) + 1
     pages = int(count * sizes.page_size * plan.per_token)
     return replace(plan, engine=replace(plan.engine, pages=count), memory=replace(plan.memory, pages=pages))

@@ -1,4 +1,4 @@
-"""Selects the matmul backend, C++ kernels on a CPU that supports them and otherwise XLA, and the attention backend."""
+"""Selects the attention backend and the matmul backend: C++ kernels on a CPU that supports them, otherwise XLA."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def _from_groups(z: Array, truncation: Truncation, keys: Keys, rows: Array, trun
 
 
 def _by_groups(z: Array, masses: Array, keys: Keys) -> Array:
-    """Samples one of all groups of a row by its probability mass, then a token of that group. Returns i32 `[S]`."""
+    """Samples in each row a group by its probability mass, then a token of that group. Returns i32 `[S]`."""
     numbers = jnp.arange(masses.shape[-1])[None]
     group = jnp.argmax(masses + gumbel(keys, numbers + GROUP_IDS), axis=-1)[:, None]
     ids = group * GROUP + jnp.arange(GROUP)

@@ -79,7 +79,7 @@ def sample(
     def raw_logits() -> Array:
         """Returns the logits with padding masked.
 
-        Each branch calls this function, because XLA would write a value that several branches share to memory.
+        Each branch calls this function, because XLA would write a shared value to memory.
         """
         return mask_padding(logits, valid)
 

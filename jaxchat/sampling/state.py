@@ -187,7 +187,7 @@ class SamplingState:
 
         Args:
             rows: i32 `[R]`, the slot of each row; entries of S or more give meaningless values.
-            ahead: i32 `[R]`, the number of drafts before each row's sample, which is added to the step of its slot.
+            ahead: i32 `[R]`, the number of drafts before each row's sample. It is added to the slot's step.
         """
         taken = self._gathered(rows, wide=False)
         return replace(taken, step=taken.step + ahead)

@@ -79,7 +79,7 @@ class AwqMatrix(QuantisedMatrix):
 
 
 def _outputs(words: np.ndarray) -> np.ndarray:
-    """Returns the codes in m rows of w words, i32 `[m, w]`, as u8 `[8 w, m]` in the order of the outputs."""
+    """Unpacks m rows of w words, i32 `[m, w]`, to codes, u8 `[8 w, m]`, in the order of the outputs."""
     codes = unpacked(words, _BITS).reshape(len(words), -1, _PER_WORD)[:, :, _PLACES]
     return codes.reshape(len(words), -1).T
 
@@ -92,7 +92,10 @@ class AwqForm:
         Settings.read(quantization)
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the stored parts of each AWQ weight, by the weight's name. Each has a `qweight`."""
+        """Returns the names of the stored parts of each AWQ weight, by the weight's name.
+
+        An AWQ weight has a `qweight`.
+        """
         if quantization.get("quant_method") != METHOD:
             return {}
         always = Settings.read(quantization).zeros

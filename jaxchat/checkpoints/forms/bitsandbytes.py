@@ -2,7 +2,7 @@
 
 In 4 bits, a weight of shape (n, k) is stored flat: `weight` is u8 `[n * k / 2, 1]`, with the first code of a byte in
 its higher bits. `weight.quant_map` is the table, and `weight.absmax` has one scale for each block of codes. Scales may
-be quantised too. Each is then an entry of a second table, times the scale of its block of scales, plus an offset.
+be quantised too. Each scale is then an entry of a second table, times the scale of its block of scales, plus an offset.
 `weight.quant_state.bitsandbytes__nf4` holds the remaining numbers as JSON.
 
 In 8 bits, `weight` i8 `[n, k]` is multiplied by `SCB / 127`, f32 `[n]`.
@@ -45,7 +45,8 @@ class TableMatrix:
                 "quant_state.bitsandbytes__nf4" or "quant_state.bitsandbytes__fp4".
 
         Raises:
-            ModelError: a part is missing, the state is damaged, or the shapes or dtypes of the parts do not fit it.
+            ModelError: a part is missing, the state is damaged, or the shapes or dtypes of the parts do not fit the
+                state.
         """
         self._state = _json(parts.take(f"weight.{state}", "U8"), state)
         self.shape = self._shape()

@@ -166,5 +166,5 @@ def _check_patterns(keys: HFConfigReader, key: str) -> None:
 
 
 def _matches(target: str, module: str) -> bool:
-    """Returns whether a target is a pattern that the beginning of a module's name matches."""
+    """Returns whether a target is a pattern that matches the beginning of a module's name."""
     return target.startswith(_REGEX) and bool(re.match(target.removeprefix(_REGEX), module))

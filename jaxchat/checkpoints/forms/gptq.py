@@ -113,7 +113,10 @@ class GptqForm:
         Settings.read(quantization)
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the stored parts of each GPTQ weight, by the weight's name. Each has a `qweight`."""
+        """Returns the names of the stored parts of each GPTQ weight, by the weight's name.
+
+        A GPTQ weight has a `qweight`.
+        """
         if quantization.get("quant_method") != METHOD:
             return {}
         ordered = Settings.read(quantization).ordered

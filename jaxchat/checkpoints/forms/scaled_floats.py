@@ -1,4 +1,4 @@
-"""Weights of 8-bit floats (E4M3) times scales: one for all, one for each output, or one for each block.
+"""Weights of 8-bit floats (E4M3) times scales. There is one scale for all floats, each output or each block.
 
 Reading widens floats to f32 and multiplies them by their scales, with one rounding.
 """

@@ -161,7 +161,10 @@ def _halves(blocks: np.ndarray, index: int) -> Factors:
 
 
 def _nibbles(packed: np.ndarray, span: int) -> np.ndarray:
-    """Returns the codes in m bytes, u8 `[..., 2 m]`: for every `span` bytes, all low halves before all high halves."""
+    """Returns the codes in m bytes, u8 `[..., 2 m]`.
+
+    For every `span` bytes, the codes in the low halves come before the codes in the high halves.
+    """
     spans = packed.reshape(*packed.shape[:-1], -1, 1, span)
     return ((spans >> np.array([0, 4], np.uint8)[:, None]) & np.uint8(15)).reshape(*packed.shape[:-1], -1)
 

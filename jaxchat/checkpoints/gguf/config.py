@@ -65,7 +65,7 @@ class ModelKeys:
 
 
 def base_config(keys: ModelKeys, model: str) -> dict[str, Any]:
-    """Returns the keys that all architectures share.
+    """Returns the keys of a `config.json` that all architectures have in common.
 
     Args:
         keys: the metadata.

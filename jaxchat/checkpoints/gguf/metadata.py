@@ -34,7 +34,7 @@ class Metadata:
     def integer(self, key: str, default: int | None = None, *, least: int = 0) -> int:
         """Returns the whole number at `key`, which must be at least `least`, or `default` if the key is absent.
 
-        If the value is an array, returns the number that all its entries equal. Raises ModelError if they differ.
+        If the value is an array of equal numbers, returns that number. Raises ModelError if the numbers differ.
         """
         value = self._get(key, default)
         if isinstance(value, np.ndarray) and value.size and value.dtype.kind in "iu":

@@ -15,7 +15,7 @@ from jaxchat.registry import Registry
 
 @dataclass(frozen=True)
 class PreTokenizer:
-    """A way of splitting text, one step after the other. The last step maps bytes to characters."""
+    """A way of splitting text in several steps. The last step maps bytes to characters."""
 
     patterns: tuple[str, ...] = ()  # regular expressions; each match is a part
     digits: bool = False  # each digit is a part

@@ -121,9 +121,9 @@ class GgufReader(TensorReader):
         return floats(tensor.type, rows).reshape(end - start, *tensor.shape[1:])
 
     def _entry(self, origin: Origin, entry: int) -> QuantisedRows | None:
-        """Returns the rows of one expert. Rows of several tensors alternate.
+        """Returns the rows of one expert. If several tensors hold the expert, their rows alternate in the result.
 
-        Returns None if the tensors differ in type.
+        Returns None if these tensors have different types.
         """
         tensors = [self._file.tensors[name] for name in origin.tensors]
         if len({tensor.type for tensor in tensors}) > 1:
@@ -148,7 +148,7 @@ class GgufReader(TensorReader):
 
 
 def _selected(origin: Origin, start: int, end: int) -> np.ndarray | slice:
-    """Returns the places in the file of the rows from `start` to `end - 1`."""
+    """Returns the indices in the file of the rows from `start` to `end - 1`."""
     if not origin.heads:
         return slice(start, end)
     return row_order(origin.shape[0], origin.heads)[start:end]

@@ -106,7 +106,7 @@ def _vocab_without(vocabulary: Vocabulary, added: list[int]) -> dict[str, int]:
 
 
 def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary, architecture: str) -> Tokenizer:
-    """Returns a tokenizer that merges the pair with the best score first, and falls back to bytes."""
+    """Returns a tokenizer that merges the pair with the best score first, and encodes other text as bytes."""
     vocabulary = vocabulary.with_spaces(_SPACE)
     vocab = {token: id_ for id_, token in enumerate(vocabulary.tokens)}
     merges = _merges(metadata, vocabulary, vocab)
@@ -130,8 +130,8 @@ def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary, architecture: st
 def _merges(metadata: Metadata, vocabulary: Vocabulary, vocab: dict[str, int]) -> list[tuple[str, str]]:
     """Returns every split of a token into two tokens, in the order in which pairs are merged.
 
-    SentencePiece merges the pair whose result has the best score. Before all others it finds tokens that the user has
-    defined, such as long runs of spaces, the longest first. Raises ModelError if the file has no scores.
+    SentencePiece merges the pair whose result has the best score. Before that, it looks for tokens of the kind
+    `USER_DEFINED`, such as long runs of spaces, the longest token first. Raises ModelError if the file has no scores.
     """
     if vocabulary.scores is None:
         raise metadata.error(SCORES, "must be an array of numbers")

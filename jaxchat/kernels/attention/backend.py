@@ -1,4 +1,4 @@
-"""The interface of attention backends over a paged KV cache. Programs are built alike for every backend."""
+"""The interface of attention backends over a paged KV cache. Programs are built in the same way for every backend."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class AttentionBackend(Protocol):
         """The index of the KV-head axis in every array of a cache. This axis is split over devices."""
 
     def shapes(self, pages: int) -> Shapes:
-        """Returns shape and dtype of each array in one layer's cache with `pages` pages, over all devices."""
+        """Returns shape and dtype of each array in one layer's cache with `pages` pages, all devices together."""
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
         """Writes `k[T, K, d]` and `v[T, K, d]` row by row at `page_ids[T]` and `offsets[T]`, both i32.
@@ -97,7 +97,7 @@ class AttentionBackend(Protocol):
             q: queries, `[R, H, d]`, f32 or bf16.
             cache: the arrays of one layer, after the write.
             table: i32 `[R, P]`, page ids.
-            lengths: i32 `[R]`, number of keys of each row, including its query's.
+            lengths: i32 `[R]`, number of keys of each row, including the query's own key.
             active: bool `[R]`, the rows in use. The results of other rows are meaningless but finite.
             spec: how scores are computed and which keys are visible.
 

@@ -47,7 +47,7 @@ class Tiling:
     queries: int = 1
 
     def keys(self, page: int, width: int, itemsize: int) -> int:
-        """Returns the number of keys in a block, which has whole pages.
+        """Returns the number of keys in a block. A block has whole pages.
 
         Args:
             page: tokens of a page, a power of two.
@@ -153,7 +153,7 @@ class KVLoop:
         return jnp.maximum(pl.cdiv(end, self.block) - first // self.block, 0)
 
     def run(self, q: Array, pages: Pages, queries: Array, split_range: SplitRange, end: Array, sums: Sums) -> Sums:
-        """Returns `sums` with the keys of a split's blocks added.
+        """Adds the keys and values in a split's blocks to `sums`, and returns the new sums.
 
         Triton prefetches the loads at the start of the loop's body into shared memory.
 
@@ -195,7 +195,7 @@ def _product(a: Array, b: Array) -> Array:
 
 
 def padded_width(width: int) -> int:
-    """Returns the head dimension `width` as a kernel pads it with zeros: the next power of two."""
+    """Returns the size to which kernels pad the head dimension `width` with zeros: the next power of two."""
     return pl.next_power_of_2(width)
 
 

@@ -55,7 +55,7 @@ def decode_attention(
         q: queries, `[R, H, d]`, f32 or bf16.
         cache: keys and values, each `[N, page, K, d]`; if they are int8, also their scales, each f32 `[N, page, K]`.
         table: `[R, P]` i32, page ids.
-        lengths: `[R]` i32, number of keys of each row, including its query's.
+        lengths: `[R]` i32, number of keys of each row, including the query's own key.
         active: `[R]` bool, the rows in use. The results of other rows are meaningless but finite.
         spec: how scores are computed and which keys are visible. Blocks before a window are not read.
 
@@ -117,9 +117,10 @@ def prefill_attention(q: Array, cache: Cache, batch: RaggedBatch, spec: Attentio
 
 
 def _causal_block(q: Array, cache: Cache, table: Array, start: Array, end: Array, spec: AttentionSpec) -> Array:
-    """Computes attention of the queries `q[T, H, d]` of one sequence, at positions from `start`, to keys before `end`.
+    """Computes attention of successive queries of one sequence to the sequence's keys before `end`.
 
-    Returns f32 `[T, H, d]`. Queries from `end` on are meaningless but finite.
+    `q[T, H, d]` are the queries from position `start` on. Returns f32 `[T, H, d]`. Queries from `end` on are
+    meaningless but finite.
     """
     count, heads, width = q.shape
     kv_heads = cache[0].shape[2]

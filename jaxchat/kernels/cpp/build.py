@@ -43,7 +43,7 @@ def register(folder: Path | None, targets: tuple[str, ...], part: str = "") -> s
     Args:
         folder: folder for built kernels; None builds them for this process alone.
         targets: names of the functions.
-        part: a separate library, with the sources in that subfolder, which only some models need.
+        part: the subfolder with the sources of a separate library; "" for the kernels that every model needs.
 
     Returns:
         The identity of the library. It is appended to the targets' names, so that a compiled program states which

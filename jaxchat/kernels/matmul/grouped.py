@@ -98,7 +98,7 @@ def native_grouped(folder: Path | None) -> str:
 
 
 def fits(rows: QuantisedRows) -> bool:
-    """Returns whether the kernels support rows of this form: groups of whole blocks, with 6 bits half blocks too."""
+    """Returns whether the kernels support rows with such groups: whole blocks, or half blocks if codes have 6 bits."""
     least = BLOCK // 2 if rows.bits == _TWICE else BLOCK
     return rows.bits in BITS and rows.shape[1] % BLOCK == 0 and rows.group % least == 0
 
@@ -110,7 +110,7 @@ def pack_rows(
     target: str = "",
     inputs: int | None = None,
 ) -> GroupedWeight:
-    """Packs the weights of `stack` on the default device. All have one form, which `fits` accepts.
+    """Packs the weights of `stack` on the default device. All weights have one form, which `fits` accepts.
 
     Args:
         stack: each weight `[N, k]`. Their orders of inputs may differ.

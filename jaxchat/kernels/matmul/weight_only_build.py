@@ -23,10 +23,10 @@ _LEAST = 4  # the smallest h of `WeightOnly`; TPUs have tiles of 4 and of 8 rows
 def from_rows(
     stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: jnp.dtype, inputs: int | None = None
 ) -> WeightOnly:
-    """Returns the weights of `stack`, all of one form, in NumPy arrays. Without `layout.stack`, there is one weight.
+    """Returns the weights of `stack`, all of one form, in NumPy arrays.
 
     Args:
-        stack: each weight `[N, k]`. Their orders of inputs may differ.
+        stack: each weight `[N, k]`, only one if `layout.stack` is False. Their orders of inputs may differ.
         layout: the arrangement of the weight.
         dtype: dtype of activations, and of weights that are not quantised.
         inputs: number of inputs in the model, if the rows are padded with zeros to whole groups; None: k.

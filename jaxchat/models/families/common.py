@@ -148,7 +148,7 @@ def _attention_factor(settings: HFConfigReader, kind: str, factor: float) -> flo
 
 
 def rope_by_type(keys: HFConfigReader, full_theta: float, sliding_theta: float) -> tuple[RopeConfig, RopeConfig]:
-    """Returns the rotary embeddings of layers without a window and of layers with one.
+    """Returns the rotary embeddings of layers without a window and of layers with a window.
 
     `rope_scaling` applies only to layers without a window.
 
