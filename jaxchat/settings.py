@@ -27,7 +27,7 @@ RENAMED = {
 }
 """New names by old name, for one release: an old name is refused with a message that names the new one."""
 RENAMED_VALUES = {("attention", "plain"): "'xla'", ("cache_dir", "off"): "None", ("quantize", "none"): "None"}
-"""New values by setting and old value, for one release: an old value is refused with a message that names the new."""
+"""New values by setting and old value, for one release: an old value is refused, and the message has the new one."""
 
 
 def setting(

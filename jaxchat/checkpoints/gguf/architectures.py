@@ -13,7 +13,7 @@ from jaxchat.errors import ModelError
 from jaxchat.registry import Registry
 
 Change = Callable[[ModelKeys, Config], Config]
-"""`change(keys, base)` returns the keys of a `config.json` that replace or add to those of `base_config`."""
+"""`change(keys, base)` returns keys of a `config.json` that replace keys in `base` or are added to `base`."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ _SPACE_PREFIX = "tokenizer.ggml.add_space_prefix"
 _ADD_BEGINNING, _ADD_END = "tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token"
 _SPACE = "\u2581"  # how SentencePiece writes a space
 _KEEP_SPACE = {"phi3": frozenset({"<unk>", "<s>", "<|endoftext|>"})}
-"""Special tokens of architectures whose other special tokens swallow the space after them."""
+"""By architecture, the special tokens that keep the space after them. All other special tokens absorb that space."""
 
 
 def make_tokenizer(path: Path, metadata: Metadata, architecture: str) -> str:

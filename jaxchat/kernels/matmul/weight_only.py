@@ -25,7 +25,7 @@ from jaxchat.kernels.matmul.native import by_rows
 Split = Literal["none", "inputs", "outputs", "stack"]
 """The axis that devices divide among themselves: none, the inputs, the outputs, or the weights of a stack."""
 Order = Literal["matrix", "table"]
-"""Whether inputs stand in front of outputs, or outputs in front, so that rows of a table can be looked up."""
+"""Whether inputs stand in front of outputs (matrix), or outputs in front of inputs, to look up rows (table)."""
 
 
 @jax.tree_util.register_dataclass
@@ -199,8 +199,8 @@ def _local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
 def _numbers(w: WeightOnly) -> Array:
     """Returns the codes minus `w.zero`, or the numbers that codes of E2M1 represent, f32.
 
-    `_scaled` subtracts the zero points of groups, `w.zeros`. The shape is `[lead..., G, g, N]` for a matrix,
-    `[lead..., W, 8, h, N]` for one in words, and `[N, k]` for a table.
+    `_scaled` subtracts the zero points of groups, `w.zeros`. The shape is `[lead..., G, g, N]` for a matrix, `[lead...,
+    W, 8, h, N]` for a matrix in words, and `[N, k]` for a table.
     """
     codes, zero = w.codes, w.zero if w.zeros is None else 0
     if codes.dtype == jnp.uint32:
