@@ -2,8 +2,8 @@
 
 Programs of different row counts may add numbers in different orders. Programs that compute the same bits form a class.
 When the number of running sequences changes, another program may compute the next token of a sequence. If the two
-programs are in one class, the sequence keeps its bits. Likewise, a prompt may be divided over steps of all sizes whose
-programs agree.
+programs are in one class, the sequence keeps its bits. Likewise, a prompt may be computed in steps of several sizes if
+the programs for these sizes agree.
 """
 
 from __future__ import annotations
