@@ -1,4 +1,4 @@
-"""The rules of `structured_outputs` as rules of a grammar."""
+"""Turns the rules of `structured_outputs` into rules of a grammar."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ _TOKEN = re.compile(r"<[^>\s]*>")
 
 @dataclass(frozen=True)
 class LarkSource:
-    """A rule for the whole text of an answer, with the request field that errors name.
+    """A rule for the whole text of an answer, and the request field that is named in errors about the rule.
 
     Attributes:
         expression: the rule as a Lark expression, for use in other rules.
-        grammar: the rule as a complete grammar, in which positions of errors are those of the request.
-        param: the request field.
+        grammar: the rule as a complete grammar. If the client wrote the grammar, this is the text of the client, so
+            that errors give positions in this text.
+        param: the name of the request field.
     """
 
     expression: str
@@ -33,7 +34,7 @@ class LarkSource:
     param: str
 
     def error(self, library_error: str) -> ChatError:
-        """Returns the 400 for an error of the grammar library."""
+        """Returns the error 400 that a client gets for an error of the grammar library."""
         text = library_error.partition("<non-verbose")[0].strip()
         return invalid(self.param, f"cannot be enforced: {safe_repr(text)}.")
 

@@ -116,7 +116,7 @@ class ChatTemplate:
         """Returns the template variables of a request.
 
         Args:
-            kwargs: the request's values by name, JSON data; None for a request that sets none.
+            kwargs: the request's values by name, JSON data; None if the request does not set any.
         """
         variables = TemplateVariables(defaults=self.default_kwargs, kwargs=kwargs or {}, day=self._today())
         return replace(variables, traits=self._traits_of(json.dumps(variables.values)))
@@ -140,8 +140,8 @@ class ChatTemplate:
             begins: whether the prompt ends with the beginning of an answer.
 
         Raises:
-            ChatError: 400 on the message, tool or variable that the template refuses, or on a system message that it
-                leaves out.
+            ChatError: 400 on the message, tool or variable that the template refuses, or on a system message that the
+                template omits.
         """
         variables = variables or self._defaults
         render = partial(self._render, instruction=instruction, variables=variables, begins=begins)
@@ -180,8 +180,8 @@ class ChatTemplate:
     ) -> str:
         """Renders a conversation.
 
-        If the template leaves out a system message at the beginning, or refuses all system messages, moves
-        its text into the first user message.
+        If the template omits a system message at the beginning, or refuses all system messages, moves the text of this
+        message into the first user message.
         """
         adapted, functions = adapt(messages, tools, variables.traits, self._write_calls, instruction)
         run = partial(self._run, variables=variables, parts=variables.traits.content_parts, begins=begins)
@@ -255,7 +255,7 @@ def _drops(
     messages: list[Message],
     tools: list[Tool] | None,
 ) -> bool:
-    """Returns whether the template leaves out the message at `index`, whatever its text.
+    """Returns whether the template omits the message at `index` even if its text is replaced by a probe.
 
     Some templates print the message but change its text.
     """

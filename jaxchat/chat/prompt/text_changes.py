@@ -35,8 +35,8 @@ def text_changes(source: str) -> TextChanges:
     """Returns the changes that a template may make to the text of messages.
 
     The cuts are the arguments of functions that cut or strip, such as `split`. Every other string in an expression,
-    such as `</think>`, is a cut too, unless it is a word, white space or a single character. Cutting at such a string
-    seldom completes a control token.
+    such as `</think>`, is also a cut, with three exceptions: words, white space and single characters. Text that is cut
+    at one of these exceptions seldom becomes a control token.
     """
     tree = parse(source)
     operations = list(_operations(tree))

@@ -17,7 +17,7 @@ STRUCTURES = ("regex", "choice", "grammar", "json")
 
 
 def check_tools(request: v1.ChatCompletionRequest) -> ToolChoice:
-    """Checks tools, functions and the choice among them, and returns the tool choice.
+    """Checks the tools, the legacy functions and the request's choice among them. Returns the tool choice.
 
     Raises:
         ChatError: 400 that names the first invalid field.
@@ -125,12 +125,12 @@ def check_format(request: v1.ChatCompletionRequest) -> None:
 
 
 def check_structured_outputs(request: v1.ChatCompletionRequest) -> None:
-    """Checks that `structured_outputs` has exactly one rule, within its limits, and no `response_format` beside it.
+    """Checks that `structured_outputs` has exactly one rule, and that the size of the rule is within its limits.
 
-    A response format of type `text` is allowed.
+    Also checks that there is no `response_format`, or one of type `text`.
 
     Raises:
-        ChatError: 400 on `structured_outputs`, or on the field in it that is out of bounds.
+        ChatError: 400 on `structured_outputs`, or on the field in `structured_outputs` that is out of bounds.
     """
     if not request.HasField("structured_outputs"):
         return

@@ -41,7 +41,7 @@ def disjoint(document: Document, a: Any, b: Any, depth: int = 0) -> bool:
 
 
 def _by_options(document: Document, parts: list[Any], other: Schema, depth: int) -> bool:
-    """Returns whether one of the unions among `parts` consists of options that all exclude `other`."""
+    """Returns whether some part has an `anyOf` or `oneOf` whose options all exclude `other`."""
     for part in parts:
         rest = {name: value for name, value in part.items() if name not in ("anyOf", "oneOf", "allOf", "$ref")}
         for keyword in ("anyOf", "oneOf"):
@@ -97,12 +97,12 @@ class _Known:
         return [item for part in self._parts if isinstance(part.get(keyword), list) for item in part[keyword]]
 
     def limit(self, keyword: str, missing: float) -> float:
-        """Returns the tightest value of a limit, such as `minLength`, or `missing` if no conjunct has the limit."""
+        """Returns the strictest value of a limit such as `minLength`, or `missing` if no conjunct has this limit."""
         values = [part[keyword] for part in self._parts if is_number(part.get(keyword))]
         return (max if keyword.startswith("min") else min)([missing, *values])
 
     def interval(self) -> tuple[float, bool, float, bool]:
-        """Returns the lowest number, whether it is excluded, the highest number, and whether that is excluded."""
+        """Returns the lower bound, whether the lower bound itself is excluded, and the same for the upper bound."""
         low = max([(-math.inf, False), *self._bounds("minimum", "exclusiveMinimum")])
         high = min(
             [(math.inf, True), *((value, not open_) for value, open_ in self._bounds("maximum", "exclusiveMaximum"))]

@@ -24,7 +24,7 @@ def rewrite(pattern: str, *, in_json: bool = True) -> str:
 
     Args:
         pattern: the pattern.
-        in_json: whether it describes JSON strings, in which some patterns cannot match U+0000.
+        in_json: whether the pattern describes JSON strings. If so, some patterns do not match U+0000.
 
     Raises:
         ValueError: the pattern is malformed, has a repeat count above 10,000, or has an unsupported feature.
@@ -115,9 +115,9 @@ class _Rewriter:
         return ord(char)
 
     def _code_point(self, code: int) -> int:
-        """Returns the code point of an escape that has the number `code`.
+        """Returns the code point of an escape with the number `code`.
 
-        If `code` is a high surrogate, also reads the low surrogate that must follow, and combines both.
+        If `code` is a high surrogate, reads the escape of the low surrogate that must follow, and combines the two.
 
         Raises:
             ValueError: `code` is not a character, or a surrogate stands alone.
