@@ -35,7 +35,7 @@ class TokenIds:
         tokenizer: the model's tokenizer.
         template: the model's chat template.
         info: description of the model.
-        pool: runs what blocks.
+        pool: runs functions that block, such as the tokenizer.
         chat_prompt: returns the prompt of a chat request, i32 `[tokens]`.
         text_prompts: returns the prompts of a text completion, each i32 `[tokens]`.
     """

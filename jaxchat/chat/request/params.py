@@ -80,7 +80,7 @@ def stop_tokens(request: v1.ChatCompletionRequest, own: frozenset[int], *, const
         constrained: whether a grammar constrains the answer.
 
     Raises:
-        ChatError: 400 on `ignore_eos` if a grammar constrains the answer, because such an answer ends with a stop token.
+        ChatError: 400 on `ignore_eos` if a grammar constrains the answer, because the grammar ends with a stop token.
     """
     if request.ignore_eos and constrained:
         message = "only allowed without response_format, structured_outputs and tools: their grammars end the answer."

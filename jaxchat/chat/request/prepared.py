@@ -48,7 +48,7 @@ class PreparedRequest:
     sampling: SamplingParams
     tool_choice: ToolChoice
     constraint: OutputConstraint | None  # the source of the grammar; None: any text
-    thoughts: ThoughtSplitter | None  # tells thoughts, which `constraint` does not bind; None: it binds the whole answer
+    thoughts: ThoughtSplitter | None  # tells thoughts from the text that `constraint` binds; None: it binds all tokens
     options: ChoiceOptions  # for turning the tokens of a choice into output
     logprobs: bool
     token_ids: bool  # whether the answer reports the token ids of the prompt and of each choice
@@ -73,7 +73,8 @@ def prepare(
         tool_choice: the result of `validate`.
         template: the model's chat template.
         tokenizer: the model's tokenizer.
-        context: maximum length of a prediction and of a list of draft tokens, in tokens. A prompt may be somewhat longer.
+        context: maximum length of a prediction and of each list of draft tokens, in tokens. A prompt may be slightly
+            longer.
         vocab: number of token ids that the model knows.
         named_finish: the finish reason of an answer that had to call a named function.
 

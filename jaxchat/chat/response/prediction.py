@@ -56,7 +56,7 @@ class PredictionMatcher:
 
     @property
     def accepted(self) -> int:
-        """The number of tokens of the prediction that were accepted. A token that was accepted twice is counted once."""
+        """The number of tokens of the prediction that were accepted. Each token is counted once."""
         return len(self._accepted)
 
     def append(self, token: int) -> None:
