@@ -44,7 +44,7 @@ class StopMatcher:
         return text[: len(text) - size]
 
     def flush(self) -> str:
-        """Returns the text that was held back. Call it where no stop string can continue, as at the end of the answer."""
+        """Returns the text that was held back. Call it where no stop string can continue, as at the answer's end."""
         text, self._pending, self._ignored = self._pending, "", 0
         return text
 

@@ -166,7 +166,9 @@ class ValueRules:
 
 
 def _simplified(schema: Schema | bool) -> Schema:
-    """Returns an equivalent schema that is an object. Replaces `const` by `enum`, and an `allOf` of one item by the item.
+    """Returns an equivalent schema that is an object, with `enum` in place of `const`.
+
+    Replaces an `allOf` with a single item by the item.
     """
     if isinstance(schema, bool):
         return {} if schema else {"not": {}}
