@@ -54,12 +54,12 @@ class Record:
         queued: seconds from acceptance until the request began to wait for a slot; None until then.
         admitted: seconds from acceptance until the first choice got a slot; None until the first token is known.
         first_token: seconds from acceptance to the first token; None until then.
-        last_token: seconds from acceptance to the newest token; None until there is a first one.
+        last_token: seconds from acceptance to the newest token; None until the first token.
         seconds: seconds from acceptance to the end; 0 while the request runs.
         outcome: "running", then "completed", "refused", "failed", "timeout" or "cancelled".
         error: code of the `ChatError`, or its type if it has no code; "" without an error.
         status: HTTP status: 200, the status of the error, 499 if the client disconnected, or 0 while the request runs.
-        finish_reasons: the finish reason of each choice that has ended, such as "stop", in the order of their ends.
+        finish_reasons: the finish reasons of ended choices, such as "stop", in the order in which the choices ended.
         started: time of acceptance on the monotonic clock, in seconds.
         traceparent: as in `RequestContext`.
         tracestate: as in `RequestContext`.

@@ -38,11 +38,11 @@ class Generations:
     Args:
         engine: the engine, not started.
         config: limits of requests.
-        queue: maximum number of sequences that wait for a slot, for the text of errors.
+        queue: maximum number of sequences that wait for a slot, for the message of errors.
 
     Attributes:
         observers: informed of every token and of the end of every request.
-        running: the receiver of each running request, by the engine's id of the request.
+        running: the receivers of the running requests, by the id that the engine gave the request.
         failed: set after the engine has failed.
         draining: whether new requests are rejected.
     """
@@ -116,8 +116,8 @@ class Generations:
     ) -> Iterator[OutputStream]:
         """Submits requests to the engine. The context manager yields the stream of their output.
 
-        If the block ends before the stream does, cancels the requests. If the stream is still open after
-        `request_timeout`, it fails with status 504.
+        If the block ends before the stream ends, cancels the requests. If the stream has not ended `request_timeout`
+        after the acceptance of the request, the stream fails with status 504.
 
         Args:
             requests: one for each prompt, all with the same number of choices.
@@ -224,7 +224,7 @@ class _Shifted:
 
 
 class _Collector:
-    """Collects the tokens of several requests with one choice each.
+    """A collector of the tokens of several requests with one choice each.
 
     When all requests have ended, `done` gets the tokens. When a request fails, `done` gets the error.
     """

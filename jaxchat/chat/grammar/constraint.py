@@ -63,7 +63,7 @@ class OutputConstraint:
 
     @property
     def param(self) -> str:
-        """The name of the request field to which errors of the whole grammar refer."""
+        """The request field that is named in errors about the whole grammar."""
         if self.calls:
             return self.calls.param
         return self.answer.param.partition(".")[0] if self.answer else "response_format"

@@ -22,7 +22,7 @@ _FORCED_BYTES = 128  # more than the drafts of a step need
 class _Use:
     """The number of tokens that all choices of a grammar have passed to its lexer, and whether the lexer failed.
 
-    Choices share the lexer, and its states become more with every use.
+    All choices share the lexer. The number of its states grows with use.
     """
 
     tokens: int = 0
@@ -127,9 +127,9 @@ class TokenConstraint:
         self._use.tokens += 1
 
     def forced(self) -> list[int]:
-        """Returns the probable next tokens if the grammar allows only one text next, such as the name of a field.
+        """Returns the probable next tokens if the grammar allows only one next text, such as the name of a field.
 
-        The last token of this text is omitted, because the model may prefer a longer token in its place.
+        Omits the last token of this text, because the model may prefer a longer token in its place.
         """
         text = b"" if self._ended else self._matcher.compute_ff_bytes()
         return list(self._tokenizer.tokenize_bytes(text[:_FORCED_BYTES])[:-1]) if text else []

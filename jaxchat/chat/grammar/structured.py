@@ -43,7 +43,7 @@ def structured_source(rules: v1.StructuredOutputs) -> LarkSource | SchemaSource:
     """Returns the source of a grammar for validated `structured_outputs`.
 
     Raises:
-        ChatError: 400 on the field if its schema, its regular expression or its grammar is invalid.
+        ChatError: 400 if the schema, the regular expression or the grammar is invalid. The error names the field.
     """
     if rules.HasField("json"):
         param = "structured_outputs.json"
@@ -67,7 +67,7 @@ def _one_of(choices: Iterable[str]) -> str:
 
 
 def _regex(pattern: str) -> str:
-    """Returns `pattern` in the syntax of the grammar library, which matches whole texts even without anchors.
+    """Returns `pattern` in the syntax of the grammar library. The library matches whole texts, even without anchors.
 
     Raises:
         ChatError: 400 if the pattern is malformed or not supported.

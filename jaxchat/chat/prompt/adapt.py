@@ -75,7 +75,7 @@ def fold_system(messages: list[Message]) -> list[Message]:
 
 
 def with_parts(messages: Sequence[Message], roles: Collection[str]) -> list[Message]:
-    """Returns messages in which content is a list with one text part, for all messages with one of `roles`.
+    """Converts the content of all messages with one of `roles` to a list with one text part.
 
     Content that is not a string stays as it is.
     """
@@ -171,7 +171,7 @@ def _described(tools: Sequence[Tool], write_calls: WriteCalls) -> str:
 
 
 def _with_instruction(messages: list[Message], text: str, takes_system: bool) -> list[Message]:
-    """Adds `text` to the system message, or to the first user message unless `takes_system`."""
+    """Adds `text` to the system message if `takes_system` is true, and otherwise to the first user message."""
     if takes_system:
         if not messages or messages[0]["role"] != "system":
             return [{"role": "system", "content": text}, *messages]

@@ -87,7 +87,7 @@ def _shifts(rendered: str, ours: np.ndarray, theirs: np.ndarray) -> tuple[list[i
 def _difference(ours: np.ndarray, theirs: np.ndarray, start: int) -> int:
     """Returns the first index from `start` at which `ours` and `theirs` differ, or the length of `theirs`.
 
-    Both are u32 with one axis.
+    `ours` and `theirs` are u32 with one axis.
     """
     window = _WINDOW
     while start < len(theirs):

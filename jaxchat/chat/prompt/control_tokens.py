@@ -64,9 +64,9 @@ class ControlTokens:
     def decoy(self, value: Any) -> Any:
         """Returns `value` with a letter changed in every spelling of a control token, or None if nothing must change.
 
-        Also changes a letter where the template could complete a control token: where a string begins with the end of a
-        spelling or ends with the beginning of one. The same holds for each piece into which the template may cut a
-        string, see `TextChanges`.
+        Also changes a letter where the template could complete a control token. This is where a string begins with the
+        last characters of a spelling, or ends with the first characters of a spelling. The same holds for each piece
+        into which the template may cut a string, see `TextChanges`.
 
         Args:
             value: JSON data. Strings at any depth change, except for the roles of messages.
@@ -89,7 +89,9 @@ class ControlTokens:
         return _first_letters(text, self._finder.spans(text), self._cuts)
 
     def _decoy(self, text: str, places: Iterable[int]) -> str:
-        """Returns the text with other letters at `places`. If these letters complete another spelling, changes it too.
+        """Returns the text with other letters at `places`.
+
+        If these letters complete another spelling, changes a letter of that spelling too.
 
         Raises:
             ChatError: every letter completes another spelling.
@@ -145,7 +147,7 @@ def _is_role(key: str, value: Any) -> bool:
 
 
 def _collect(value: Any, keys: set[str], texts: set[str]) -> None:
-    """Adds the keys of objects in `value` to `keys`, and its other strings except for roles to `texts`."""
+    """Adds the keys of objects in `value` to `keys`, and all other strings except roles to `texts`."""
     if isinstance(value, str):
         texts.add(value)
     elif isinstance(value, dict):

@@ -61,7 +61,7 @@ def make_encoder(source: str, library: Tokenizer, control: Collection[str], alia
 
     Args:
         source: the text of a `tokenizer.json`.
-        library: the tokenizer made from it, without truncation and padding.
+        library: the tokenizer made from `source`, without truncation and padding.
         control: spellings of the control tokens.
         aliases: the tokens that serve as aliases, see `Encoder`.
     """
@@ -74,7 +74,7 @@ class LibraryEncoder:
 
     Args:
         source: the text of a `tokenizer.json`.
-        library: the tokenizer made from it, without truncation and padding.
+        library: the tokenizer made from `source`, without truncation and padding.
         control: spellings of the control tokens.
         aliases: the tokens that serve as aliases, see `Encoder`.
     """
@@ -107,7 +107,7 @@ class FastEncoder:
 
     Args:
         source: the text of a `tokenizer.json`.
-        library: the tokenizer made from it, without truncation and padding.
+        library: the tokenizer made from `source`, without truncation and padding.
         control: spellings of the control tokens.
         aliases: the tokens that serve as aliases, see `Encoder`.
 
@@ -143,8 +143,8 @@ def _prepared(
 ) -> str:
     """Returns a `tokenizer.json` with aliases added, in which control tokens are special.
 
-    `ids_of_text` splits the spellings of special tokens like ordinary text, but keeps aliases. Whether a token is
-    special changes nothing else.
+    `ids_of_text` splits the spellings of special tokens like ordinary text, but keeps aliases. That a token is special
+    has no other effect.
 
     Args:
         source: the text of a `tokenizer.json`.

@@ -70,7 +70,7 @@ class _Reader:
         return assigned
 
     def _branches(self, node: nodes.If, assigned: set[str]) -> set[str]:
-        """Reads all branches. Returns the names that are set at the end of each branch that does not refuse."""
+        """Reads all branches. Returns the names that are set on every branch that does not refuse the conversation."""
         ends = []
         for branch in (node, *node.elif_):
             self._node(branch.test, assigned)

@@ -57,7 +57,7 @@ def template_tool(function: Function) -> Tool:
 
 
 def text_of(message: v1.ChatMessage) -> str | None:
-    """Returns the content of a message, or None if it has none. Parts are joined without a separator.
+    """Returns the content of a message, or None if there is no content. Parts are joined without a separator.
 
     A refusal counts as content.
     """
@@ -105,7 +105,7 @@ def _legacy_id(key: str, length: int) -> dict[str, Any]:
 def _template_id(call_id: str, length: int) -> str:
     """Returns the id of a call with the length that the template requires; 0 allows any length.
 
-    Replaces an id of another length by part of its hash, so that equal ids stay equal.
+    If the id has another length, replaces it by a part of the hash of the id, so that equal ids stay equal.
     """
     if not length or re.fullmatch(rf"[a-zA-Z0-9]{{{length}}}", call_id):
         return call_id
@@ -113,10 +113,7 @@ def _template_id(call_id: str, length: int) -> str:
 
 
 def _call(call: v1.FunctionCall, as_text: bool) -> dict[str, Any]:
-    """Returns the name and the arguments of a call. The arguments may be any text.
-
-    Arguments that are not a JSON object stay text.
-    """
+    """Returns the name and the arguments of a call. Arguments that are not a JSON object stay text."""
     try:
         arguments = json.loads(call.arguments or "{}")
     except (ValueError, RecursionError):

@@ -92,8 +92,8 @@ def _call_forms(traits: TemplateTraits) -> list[CallForm]:
 def _continued(messages: list[Message], form: CallForm) -> list[Message]:
     """Returns a conversation. Unless `form` is "shown", extends it by an answer and a question.
 
-    The other forms insert or change messages. A template that requires alternating roles may refuse such a conversation
-    only if an answer follows.
+    The other forms insert or change messages. A template that requires alternating roles may not refuse such messages
+    until another answer follows them.
     """
     return messages if form == "shown" else [*messages, {"role": "assistant", "content": "probed_answer"}, USER]
 

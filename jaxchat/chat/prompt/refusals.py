@@ -74,7 +74,7 @@ def unreadable(name: str, settable: Collection[str], server_variables: Collectio
 
 
 def _first_refused(refuses: Callable[[int], bool], count: int) -> int:
-    """Returns the index of the item that makes a sequence of items refused. The items before it are not refused.
+    """Returns the index of the item at fault: the first items are refused if, and only if, this item is among them.
 
     Args:
         refuses: `refuses(length)` returns whether the first `length` items are refused.

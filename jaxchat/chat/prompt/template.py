@@ -61,8 +61,8 @@ class ChatTemplate:
 
         Raises:
             ModelError: the source is not valid Jinja, or uses an unsupported variant of a tool format.
-            RegistryError: no format has the given name, or a format that is tried cannot be imported or has no method
-                `splitter`.
+            RegistryError: no format has the given name, a format that is tried cannot be imported, or a reasoning
+                format that is tried has no method `splitter`.
             ValueError: the operator may not set a variable, or the template never reads it.
         """
         self.source = source + (with_tools or "")
@@ -136,7 +136,8 @@ class ChatTemplate:
             messages: the conversation, as `template_messages` makes it.
             tools: the functions that the model may call, if any.
             instruction: text that is added to the system message.
-            variables: the result of `variables` for the request; None for the operator's values and the day of loading.
+            variables: the template variables of the request, as the method `variables` returns them; None for the
+                operator's values and the day of loading.
             begins: whether the prompt ends with the beginning of an answer.
 
         Raises:
@@ -199,7 +200,7 @@ class ChatTemplate:
         return run(fold_system(adapted), functions)
 
     def _probe(self, values: str) -> TemplateTraits:
-        """Returns the traits of the template with `values`, the values of variables as a JSON object."""
+        """Returns the traits of the template for the values of variables in `values`, the text of a JSON object."""
         variables = TemplateVariables(defaults=json.loads(values))
 
         def render(traits: TemplateTraits, messages: list[Message], tools: list[Tool] | None) -> str:

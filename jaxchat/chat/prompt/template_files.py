@@ -36,8 +36,8 @@ def load_template(
 
     Raises:
         ModelError: the directory has no template or an unusable one, or a JSON file is invalid.
-        RegistryError: no format has the given name, or a format that is tried cannot be imported or has no method
-            `splitter`.
+        RegistryError: no format has the given name, a format that is tried cannot be imported, or a reasoning format
+            that is tried has no method `splitter`.
         ValueError: the operator may not set a variable, or the template never reads it.
     """
     file, named = _stored(directory)

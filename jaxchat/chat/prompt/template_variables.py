@@ -42,8 +42,9 @@ class TemplateVariables:
 
 
 def clock(day: date) -> Callable[[str], str]:
-    """Returns the function `strftime_now` for templates. It formats midnight of `day`, so that answers do not depend on
-    the time of day.
+    """Returns the function `strftime_now` for templates.
+
+    The function formats midnight of `day`, so that all prompts of one day are equal.
     """
     return datetime.combine(day, time()).strftime
 

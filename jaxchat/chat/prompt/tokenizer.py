@@ -104,7 +104,7 @@ class ChatTokenizer:
         return text
 
     def count(self, text: str) -> int:
-        """Returns the number of tokens of a text, as `encode_text` gives them."""
+        """Returns the number of ids that `encode_text` returns for a text."""
         return len(self.encode_text(text))
 
     def bytes_of(self, token: int) -> bytes:
@@ -165,7 +165,7 @@ def load_tokenizer(directory: Path, template: ChatTemplate | None = None) -> Cha
         template: the model's chat template; None for a tokenizer that does not encode prompts.
 
     Raises:
-        ModelError: a file is missing or invalid. The message names it.
+        ModelError: a file is missing or invalid. The message names the file.
     """
     path = directory / "tokenizer.json"
     try:

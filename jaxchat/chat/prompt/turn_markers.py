@@ -62,5 +62,5 @@ def _before_user(text: str) -> Iterator[str]:
 
 
 def _partner(tag: str) -> str:
-    """Returns the closing tag of an opening one, or the opening tag of a closing one."""
+    """Returns the closing tag for an opening tag, or the opening tag for a closing tag."""
     return _TAG.sub(lambda match: f"<{match[2]}>" if match[1] else f"</{match[2]}>", tag)

@@ -47,8 +47,8 @@ def draft_tokens(request: v1.ChatCompletionRequest, context: int, vocab: int) ->
         vocab: number of token ids.
 
     Raises:
-        ChatError: 400 on `draft_tokens` if there are more entries than choices, more tokens than the context holds, or
-            token ids out of bounds.
+        ChatError: 400 on `draft_tokens` if there are more entries than choices. 400 on an entry if it has more than
+            `context` tokens, or a token id out of bounds.
     """
     if (entries := len(request.draft_tokens)) > choices(request):
         raise invalid("draft_tokens", f"at most n entries are allowed, {choices(request)}, got {entries}.")

@@ -171,9 +171,9 @@ def _prompt(
 
 
 def _max_tokens(request: v1.TextCompletionRequest, prompt: int, context: int) -> int:
-    """Returns the maximum length of the completion of a prompt of `prompt` tokens, in tokens.
+    """Returns the maximum length of a completion in tokens. `prompt` is the length of the prompt in tokens.
 
-    Raises `ChatError` 400 if the prompt and its completion do not fit the context.
+    Raises `ChatError` 400 if the prompt and the completion do not fit the context.
     """
     limit = request.max_tokens if request.HasField("max_tokens") else None
     least = max(request.min_tokens, 1) if limit is None else limit

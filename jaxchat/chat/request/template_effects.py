@@ -1,4 +1,4 @@
-"""Finds values of template variables that a chat template does not distinguish from others, by rendering probes."""
+"""Finds values of template variables that have no effect, or the wrong type, by rendering probes of a chat template."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class TemplateEffects:
         return self._rendered({**self.kwargs, name: value})
 
     def _rendered(self, kwargs: Mapping[str, Any]) -> str | None:
-        """Returns a prompt with the operator's values and `kwargs`, or None if the template refuses them."""
+        """Returns a prompt with the operator's values and `kwargs`, or None if the template refuses the values."""
         variables = replace(self.template.variables(), kwargs=kwargs)
         try:
             return self.template.render([_USER], [_TOOL] if self.tools else None, variables=variables)

@@ -1,4 +1,4 @@
-"""Checks all rules for chat requests that do not need a tokenizer.
+"""Checks chat requests against all rules that can be checked without a tokenizer.
 
 The requests are protobuf messages. If a request came as JSON, `jaxchat.openai_json` has already checked its types.
 """

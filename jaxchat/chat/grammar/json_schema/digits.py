@@ -62,7 +62,7 @@ def is_merged(name: str) -> bool:
 
 
 class _Limiter:
-    """A walk over the parts of one translated schema."""
+    """A walk over the parts of one translated schema, to limit the numbers in them."""
 
     def __init__(self, definitions: Schema) -> None:
         self._definitions = definitions

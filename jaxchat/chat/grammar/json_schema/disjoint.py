@@ -102,7 +102,7 @@ class _Known:
         return (max if keyword.startswith("min") else min)([missing, *values])
 
     def interval(self) -> tuple[float, bool, float, bool]:
-        """Returns the lower bound, whether the lower bound itself is excluded, and the same for the upper bound."""
+        """Returns the bounds of a number: lower, whether lower is excluded, upper, whether upper is excluded."""
         low = max([(-math.inf, False), *self._bounds("minimum", "exclusiveMinimum")])
         high = min(
             [(math.inf, True), *((value, not open_) for value, open_ in self._bounds("maximum", "exclusiveMaximum"))]

@@ -75,8 +75,8 @@ def _apart(document: Document, option: Schema, other: Any, pointer: str) -> Iter
 def _natural(document: Document, schema: Any, pointer: str, names: set[str], depth: int) -> Iterator[Schema]:
     """Yields schemas whose values all violate `schema`.
 
-    A schema that violates `properties` gives a wrong value to one of the members in `names`. Inside `anyOf` and
-    `oneOf`, it may give a wrong value to any member.
+    Where `schema` has `properties`, only the members in `names` get wrong values. Inside `anyOf` and `oneOf`, any
+    member may get a wrong value.
     """
     if not isinstance(schema, dict) or depth > MAX_DEPTH:
         return

@@ -105,7 +105,7 @@ def _avoiding(content: str) -> str:
     """Returns a pattern for the strings that do not contain `content`, a text or one character class.
 
     Raises:
-        ValueError: `content` is too long, or is something else.
+        ValueError: `content` is too long, or is neither a text nor one character class.
     """
     if _ONE.fullmatch(content):
         return f"^{_other_than(content)}*$"

@@ -86,7 +86,8 @@ def _pattern(names: Schema, location: str) -> str:
     """Returns the pattern of allowed names.
 
     Raises:
-        UnsupportedSchema: the names are restricted by anything other than one pattern, one known format or lengths.
+        UnsupportedSchema: the names are restricted in any other way than by one pattern, by one known format or by
+            limits of their length.
     """
     restricting = _asserting(names)
     if restricting == {"pattern"} and isinstance(names["pattern"], str):

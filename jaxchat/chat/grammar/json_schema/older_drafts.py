@@ -17,8 +17,8 @@ def modern(schema: Schema, pointer: str) -> Schema:
     `maximum`, are kept: translation reports them as errors.
 
     Raises:
-        UnsupportedSchema: one of these keywords has a value of the wrong type, or `prefixItems` is beside a list of
-            `items`.
+        UnsupportedSchema: one of these keywords has a value of the wrong type, or the schema has both `prefixItems` and
+            a list of `items`.
     """
     if not (_REPLACED & schema.keys() or isinstance(schema.get("items"), list)):
         return schema
@@ -53,8 +53,8 @@ def _replace_dependencies(schema: Schema, pointer: str) -> None:
 def _replace_exclusive(schema: Schema, bound: str, exclusive: str) -> None:
     """Rewrites a boolean exclusive bound, such as `exclusiveMinimum: true` with `minimum: 3`, as a number.
 
-    If the value of `exclusive` is true, it is replaced by the value of `bound`, and `bound` is removed. If it is true
-    and there is no `bound`, it stays, and `translate_number` refuses it. If it is false, it is removed.
+    If `exclusive` is true, it gets the value of `bound`, and `bound` is removed. If `exclusive` is true and there is no
+    `bound`, the schema stays as it is, and `translate_number` refuses it. If `exclusive` is false, it is removed.
     """
     if schema.get(exclusive) is False:
         del schema[exclusive]

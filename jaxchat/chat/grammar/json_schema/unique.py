@@ -19,8 +19,8 @@ _FINITE = {"type", "const", "enum", "minimum", "maximum", "$ref", "anyOf"}
 def distinct_arrays(document: Document, schema: Schema, pointer: str) -> list[list[Any]]:
     """Returns the arrays of distinct items that satisfy a schema with `uniqueItems`.
 
-    If the items have at most 4 possible values, the result contains every order of them. If the items have 5 to 8
-    possible values, the result contains only arrays in the order in which the schema lists the values.
+    If the items have at most 4 possible values, the result has arrays in every order of these values. If the items have
+    5 to 8 possible values, the result only has arrays in the order in which the schema lists the values.
 
     Raises:
         UnsupportedSchema: the items have more than 8 possible values, are not described by `items` alone, or have a
