@@ -112,7 +112,7 @@ class TextCompleter:
         """Computes the log-probabilities of the prompts' tokens, if they are requested.
 
         Raises:
-            ChatError: `Generations.collect` raises it.
+            ChatError: in the same cases as in `Generations.collect`.
         """
         if (top := prepared.logprobs) is None:
             return []

@@ -29,7 +29,7 @@ TextPrompts = Callable[[v1.TextCompletionRequest], Awaitable[list[np.ndarray]]]
 
 
 class TokenIds:
-    """The calls of a session that convert between text and token ids.
+    """The methods of a session that convert between text and token ids.
 
     Args:
         tokenizer: the model's tokenizer.

@@ -43,7 +43,9 @@ def capabilities_to_json(capabilities: v1.Capabilities) -> Json:
 
 
 def _fields(request: v1.RequestCapabilities, chat: v1.RequestCapabilities) -> Json:
-    """Returns the description of each key of a request. Tokenize requests have the template variables of chat requests.
+    """Returns the description of each key of a request.
+
+    The template variables of a tokenize request are described as in a chat request.
     """
     _, table, later = ENDPOINTS[request.name]
     described = {field.name: _field(field) for field in request.fields}

@@ -44,7 +44,8 @@ class ParsedRequest(NamedTuple):
 def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -> ParsedRequest:
     """Reads the request in a parsed JSON body.
 
-    Checks types. `jaxchat.chat.request.validate` checks bounds, except those that a protobuf field could not express.
+    Checks types, and bounds that cannot be checked in the protobuf message. `jaxchat.chat.request.validate` checks all
+    other bounds.
 
     A key with the value `null` is treated as absent. Inside `logit_bias`, `null` is an error. For a field that takes an
     array, an empty array is treated as absent too. JSON Schemas and `chat_template_kwargs` are not changed.
@@ -70,7 +71,7 @@ def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -
 
 
 def request_from_kwargs(**kwargs: Any) -> ParsedRequest:
-    """Reads the request of `create(model=..., messages=[...], ...)`. Values are as in JSON; None means absent.
+    """Reads the arguments of `create(model=..., messages=[...], ...)`. Values are as in JSON; None means absent.
 
     Messages may also be protobuf messages: `ChatMessage`, or the `AssistantMessage` of an earlier answer.
 

@@ -1,4 +1,4 @@
-"""Converts field names of a chat request to names in the Responses request that it was made from, for errors."""
+"""Renames fields in errors: errors about a chat request get the field names of the Responses request."""
 
 from __future__ import annotations
 
@@ -38,7 +38,11 @@ class MessageOrigin:
     calls: list[str] = field(default_factory=list)
 
     def name(self, inner: Sequence[str]) -> str:
-        """Returns the path in the Responses request of a field of the message. `inner` is its path in the message."""
+        """Returns the path that a field of the message has in the Responses request.
+
+        Args:
+            inner: the path of the field in the message.
+        """
         if self.path in ("instructions", "input"):  # texts, not objects
             return self.path
         first, *others = inner or ("",)
@@ -84,7 +88,7 @@ class FieldNames:
         return error if message == error.message else replace(error, message=message)
 
     def name(self, param: str) -> str:
-        """Returns the path in the Responses request of the chat field `param`."""
+        """Returns the path that the chat field `param` has in the Responses request."""
         first, *inner = param.split(".")
         if first == "messages" and inner and inner[0].isdigit() and int(inner[0]) < len(self.messages):
             return self.messages[int(inner[0])].name(inner[1:])

@@ -98,7 +98,11 @@ def _check_logprobs(draft: Draft, body: Mapping[str, Any]) -> None:
 
 
 def _check_rules(draft: Draft) -> None:
-    """Checks rules that the validator would explain with the names of the chat request. Raises `ChatError` 400."""
+    """Checks a rule for which the error of the validator would name a field of the chat request.
+
+    Raises:
+        ChatError: 400 if the request has both `structured_outputs` and a `text.format` other than `text`.
+    """
     plain = draft.request.response_format.type in (v1.RESPONSE_FORMAT_TYPE_UNSPECIFIED, v1.RESPONSE_FORMAT_TYPE_TEXT)
     if draft.request.HasField("structured_outputs") and not plain:
         raise invalid("structured_outputs", "only allowed when text.format is absent or of type 'text'.")

@@ -113,7 +113,7 @@ def check_format(request: v1.ChatCompletionRequest) -> None:
 
     Raises:
         ChatError: 400 on `response_format` if the type is missing, if the type `json_schema` lacks the field
-            `json_schema`, or if another type has it.
+            `json_schema`, or if a response format of another type has this field.
     """
     if not request.HasField("response_format"):
         return
@@ -125,9 +125,9 @@ def check_format(request: v1.ChatCompletionRequest) -> None:
 
 
 def check_structured_outputs(request: v1.ChatCompletionRequest) -> None:
-    """Checks that `structured_outputs` has exactly one rule, and that the size of the rule is within its limits.
+    """Checks that `structured_outputs` has exactly one rule, and that the rule is not too large.
 
-    Also checks that there is no `response_format`, or one of type `text`.
+    Also checks that no string of `choice` is empty, and that there is no `response_format`, or one of type `text`.
 
     Raises:
         ChatError: 400 on `structured_outputs`, or on the field in `structured_outputs` that is out of bounds.

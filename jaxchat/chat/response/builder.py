@@ -157,7 +157,7 @@ def _tool_call(call: CallPart) -> v1.ToolCall:
 
 
 def _fragments(part: CallPart, legacy: bool) -> Iterable[v1.Delta]:
-    """Yields a fragment with id, type and name if `part` begins a call, and a fragment with its arguments if any."""
+    """Yields a fragment with id, type and name if `part` begins a call. Yields its arguments in a separate fragment."""
     if part.id:
         yield _fragment(part.index, v1.FunctionCall(name=part.name, arguments=""), legacy, part.id)
     if part.arguments:

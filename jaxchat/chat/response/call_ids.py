@@ -14,8 +14,8 @@ _LENGTH = 24
 class CallIds:
     """A source of ids for calls. An id depends only on the prompt, the seed, the choice and the index of the call.
 
-    Each request of a growing conversation has another prompt. Its calls therefore have other ids than earlier calls,
-    even if all requests have the same seed.
+    Each request of a growing conversation has another prompt. The calls in its answer therefore have other ids than
+    the calls in earlier answers, even if all requests have the same seed.
 
     Args:
         prompt: tokens of the prompt, i32 `[tokens]`.

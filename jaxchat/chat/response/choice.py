@@ -46,7 +46,7 @@ class ChoiceDelta:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to show, apart from token ids."""
+        """Whether the delta has no output except token ids."""
         return not (self.thoughts or self.text or self.entries or self.calls or self.finish)
 
     def add_call(self, part: CallPart) -> None:
@@ -275,7 +275,7 @@ class ChoiceBuilder:
         return entry
 
     def _name(self, token: int, data: bytes) -> str:
-        """Returns the text of a token. If it has no text and all tokens have entries, returns its spelling."""
+        """Returns the text of a token. With `every_token`, returns the spelling of a token that has no text."""
         if data or not self._options.every_token:
             return token_text(data)
         return self._tokenizer.spelling_of(token) or ""

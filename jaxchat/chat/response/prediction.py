@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Prediction:
-    """The tokens of a prediction. An index gives the last place of each token and of each three successive tokens."""
+    """The tokens of a prediction, with an index that finds the last place of a token or of three successive tokens."""
 
     def __init__(self, tokens: np.ndarray) -> None:
         """Indexes the prediction's tokens, i32 `[tokens]`."""
@@ -25,8 +25,8 @@ class Prediction:
     def place_after(self, newest: tuple[int, ...]) -> int | None:
         """Finds the newest tokens of an answer in the prediction, and returns the place after them.
 
-        Searches for the last place where the three newest tokens are followed by a token. If there is none, searches
-        for the newest token alone.
+        Searches for the last place where the three newest tokens are followed by another token. If there is no such
+        place, searches in the same way for the newest token alone.
 
         Args:
             newest: the three newest tokens; fewer at the beginning of an answer.

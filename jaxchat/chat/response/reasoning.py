@@ -24,7 +24,7 @@ Part = Literal["thought", "content", "marker"]
 class ThoughtSplitter(Protocol):
     """A splitter that tells the thoughts of one answer from its content.
 
-    Immutable: `next` returns the following state.
+    Splitters are immutable. `next` returns a new splitter.
     """
 
     @property
@@ -51,7 +51,7 @@ class ReasoningFormat(Protocol):
 
     @property
     def in_grammar(self) -> bool:
-        """Whether the grammars of the model's tool format allow thoughts. If not, they begin after the thoughts."""
+        """Whether the grammars of the tool format allow thoughts. If not, the grammars begin after the thoughts."""
 
     def recognises(self, template: str) -> bool:
         """Returns whether the source of a chat template uses this format."""
@@ -103,7 +103,7 @@ def find_reasoning_format(name: str, template: str) -> ReasoningFormat | None:
 
     Raises:
         RegistryError: no format has that name, or a format that is tried cannot be imported or has no method
-            `splitter`. "auto" tries formats until one recognises the template.
+            `splitter`. For "auto", formats are tried until one recognises the template.
     """
     if name == "none":
         return None

@@ -21,7 +21,9 @@ class StopMatcher:
         self.matched = False
 
     def feed(self, text: str, *, ignored: int = 0) -> str:
-        """Returns the text that can be released. Sets `matched` if it finds a stop string, and is not called again.
+        """Returns the text that can be released. Sets `matched` when a stop string is complete.
+
+        Must not be called after that.
 
         Args:
             text: the next text.

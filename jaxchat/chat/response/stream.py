@@ -25,7 +25,7 @@ FAILURES: Mapping[str | None, Callable[[], ChatError]] = {
 
 
 class OutputStream:
-    """The output of all choices of a request, made from tokens as they arrive. A stop string ends its choice at once.
+    """The output of all choices of a request, made from tokens as they arrive. A stop string ends a choice at once.
 
     Unread text and log-probability entries are joined, so that a slow reader costs no more memory than the size of its
     answer. The request fails if more than `limit` bytes are unread. All methods belong to one asyncio loop.

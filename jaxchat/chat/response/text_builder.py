@@ -147,8 +147,8 @@ def _name(token: int, tokenizer: ChatTokenizer) -> str:
 def _offsets(prompt: Prompt, tokenizer: ChatTokenizer) -> Iterator[int]:
     """Yields, for each token, the index in the prompt's text at which the token begins.
 
-    Tokens that the tokenizer adds before and after the text are not in the text. The same holds for a space that it
-    adds before the text.
+    Tokens that the tokenizer adds before and after the text are not in the text. The same holds for a space that the
+    tokenizer adds before the text.
     """
     decoder, place = codecs.getincrementaldecoder("utf-8")("replace"), 0
     for token in prompt.ids.tolist():

@@ -78,7 +78,7 @@ class _Tags:
     bytes_of: Callable[[int], bytes]
 
     def begin(self, prompt: Sequence[int]) -> TagSplitter:
-        """Returns the state after a prompt. A marker in the prompt has an effect only if nothing but space follows."""
+        """Returns the state after a prompt. A marker in the prompt has an effect if only white space follows it."""
         # Other markers may be text of messages.
         last = next((token for token in reversed(prompt) if not self.bytes_of(token).isspace()), None)
         if last == self.opening:
@@ -97,8 +97,8 @@ class TagSplitter:
     - "answer": after the first text.
 
     Text cannot contain a control token. An opening that is a control token therefore opens thoughts wherever it occurs.
-    An opening that is an ordinary token opens thoughts only before the first text. After the first text it is text too,
-    because the model may be writing about the marker.
+    An opening that is an ordinary token opens thoughts only before the first text. After the first text, such an
+    opening is text too, because the model may be writing about the marker.
 
     Models write one or two tokens of line breaks after the closing. Some models also write them before the opening.
     These line breaks belong to the markers.

@@ -19,8 +19,9 @@ def answer_rules(
 ) -> Iterator[str]:
     """Yields the Lark rules of an answer up to its calls.
 
-    The tool format must add two rules: `calls`, the calls with the opening, and `rest`, the calls without it. If `bare`
-    is not empty, the tool format must also add the rule `bare`, for calls that may begin without the opening.
+    The tool format must add two rules: `calls`, for the opening and the calls, and `rest`, for the calls after the
+    opening. If `bare` is not empty, the tool format must also add the rule `bare`, for calls that may begin without the
+    opening.
 
     Args:
         opening: the text that begins the calls.
@@ -110,7 +111,7 @@ def _text(syntax: Sequence[str], writer: LarkWriter, bare: str) -> str:
 
 
 def _without(syntax: Sequence[str], writer: LarkWriter) -> str:
-    """Returns the end of a Lark terminal that excludes texts with one of `syntax` in them."""
+    """Returns the end of a Lark terminal, which excludes all texts that contain one of `syntax`."""
     patterns = [writer.pattern(text) for text in syntax if text]
     return f" & ~/(?s:.*)({'|'.join(patterns)})(?s:.*)/" if patterns else ""
 

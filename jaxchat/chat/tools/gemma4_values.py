@@ -77,7 +77,7 @@ class ValueRules:
             yield f"{rule}: {self._writer.json(schema | {'$defs': self._definitions})}"
 
     def _by_type(self, rule: str, schema: Schema) -> Iterator[str]:
-        """Yields the rules of a value, one for each JSON type."""
+        """Yields `rule`, for a value of any type that `schema` allows, and one rule for each of these types."""
         types = sorted(kinds(schema, self._definitions))
         yield f"{rule}: {' | '.join(f'{rule}_{name}' for name in types)}"
         for name in types:

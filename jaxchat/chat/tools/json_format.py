@@ -21,7 +21,7 @@ class JsonToolFormat:
     Texts around the objects are given in parts. A part that is also in `markers` may be a control token of the model.
 
     Args:
-        opening: the text that begins the calls; empty if the calls are the complete answer, which also requires `bare`.
+        opening: the text that begins the calls; empty if the calls are the complete answer. If so, `bare` must be true.
         markers: parts that may be control tokens.
         name: the key of the function's name.
         arguments: the key of the arguments.
@@ -29,7 +29,7 @@ class JsonToolFormat:
         id_after: the key of an id that the model may write after the arguments; empty if it does not write such an id.
         id_form: pattern of the ids that the model writes.
         before: parts between the opening and the first call.
-        between: parts between two calls; None for formats with one call at most.
+        between: parts between two calls; None if an answer has at most one call.
         after: parts after the last call.
         bare: whether calls always begin the answer, and may omit the opening.
         typed: whether `"type": "function"` may stand before the name in calls of a format with `bare`.

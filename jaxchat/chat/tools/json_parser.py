@@ -15,7 +15,7 @@ TYPE = ('"type"', ":", '"function"')
 
 
 def spaced(tokens: tuple[str, ...]) -> str:
-    """Returns a pattern for `tokens`, patterns of JSON tokens, with optional white space between them."""
+    """Joins patterns of JSON tokens to a pattern that allows white space between the tokens."""
     return r"\s*".join(tokens)
 
 

@@ -91,7 +91,7 @@ def _as_json(text: str) -> str:
 
 
 def _value_end(text: str) -> int:
-    """Returns the position of the comma or parenthesis after a value, or -1 if it has not arrived."""
+    """Returns the position of the comma or parenthesis after a value, or -1 if neither has arrived."""
     depth, quote, escaped = 0, "", False
     for position, char in enumerate(text):
         if quote:

@@ -1,4 +1,4 @@
-"""The arguments of the functions that an answer may call, for parsers that need their types."""
+"""The arguments of the functions that an answer may call, for parsers that need the types of arguments."""
 
 from __future__ import annotations
 
