@@ -160,7 +160,7 @@ class ModelInfo:
         blocks: number of such chunks for which all copies of the model together have KV pages.
         backend: the platform of jax, such as "cpu" or "tpu".
         fingerprint: the `system_fingerprint` of answers whose prompts do not depend on the day.
-        raw_logprobs: whether log-probabilities are those of the model's logits.
+        raw_logprobs: whether reported log-probabilities are computed from the unchanged logits of the model.
         quantization_forms: names of the forms of quantised checkpoints that can be loaded.
         facts: lines for the start-up message, as (name, value).
         other_names: further names that requests may use.

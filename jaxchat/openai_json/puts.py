@@ -91,7 +91,7 @@ def objects_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
 
 
 def errors_at(param: str, put: Put) -> Put:
-    """Returns a `Put` that calls `put` and reports its errors at the field `param`, in place of an inner field."""
+    """Returns a `Put` that calls `put`. If `put` raises an error, the error names `param` instead of an inner field."""
 
     def outer(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         try:

@@ -98,7 +98,7 @@ def _check_logprobs(draft: Draft, body: Mapping[str, Any]) -> None:
 
 
 def _check_rules(draft: Draft) -> None:
-    """Checks a rule for which the error of the validator would name a field of the chat request.
+    """Checks a rule that the validator checks too, because the validator's error would name a field of a chat request.
 
     Raises:
         ChatError: 400 if the request has both `structured_outputs` and a `text.format` other than `text`.

@@ -61,7 +61,7 @@ class Edges:
 
 
 def _by_char(parts: Iterable[str], place: int) -> dict[str, list[tuple[int, set[str]]]]:
-    """Groups parts by their character at the index `place`, and within a group by their length, ascending."""
+    """Groups parts by their character at the index `place`, and then by length. Shorter parts come first."""
     table: dict[str, dict[int, set[str]]] = {}
     for part in parts:
         table.setdefault(part[place], {}).setdefault(len(part), set()).add(part)

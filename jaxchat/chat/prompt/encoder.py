@@ -48,7 +48,7 @@ class Encoder(Protocol):
         """Returns the id of an alias.
 
         Args:
-            spelling: spelling of one of the aliases with which the encoder was made.
+            spelling: the spelling of one of the encoder's aliases.
 
         Raises:
             AssertionError: `LibraryEncoder` knows no token with this spelling.
@@ -167,7 +167,10 @@ def _prepared(
 def _fast(
     source: str, library: Tokenizer, control: Collection[str], aliases: Sequence[AddedToken]
 ) -> FastEncoder | None:
-    """Returns a `FastEncoder`, or None if `fastokens` is missing, does not support the tokenizer or gives other ids."""
+    """Returns a `FastEncoder`, or None if it cannot be used.
+
+    It cannot be used if `fastokens` is missing, does not support the tokenizer, or gives other ids than `tokenizers`.
+    """
     try:
         encoder = FastEncoder(source, library, control, aliases)
     except (ImportError, ValueError) as error:

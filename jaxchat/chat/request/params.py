@@ -37,7 +37,7 @@ def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
 
 
 def draft_tokens(request: v1.ChatCompletionRequest, context: int, vocab: int) -> tuple[tuple[int, ...], ...]:
-    """Returns the tokens with which each choice is expected to begin.
+    """Returns the expected first tokens of each choice.
 
     The first entry is for choice 0. There may be fewer entries than choices.
 

@@ -35,7 +35,7 @@ class ValueRules:
 
         Args:
             prefix: the beginning of the names of the rules for definitions.
-            definitions: the schemas to which references point, by name.
+            definitions: the targets of references, by name.
             writer: writes control tokens and JSON schemas.
         """
         self._prefix, self._definitions, self._writer = prefix, definitions, writer

@@ -104,7 +104,7 @@ def _value(schema: Schema | bool, definitions: Schema, writer: LarkWriter, rule:
 
     Args:
         schema: the translated schema of the value.
-        definitions: the schemas to which references point, by name.
+        definitions: the targets of references, by name.
         writer: writes JSON schemas.
         rule: the beginning of the names of these rules.
         number: the number of the argument. It makes the names of these rules unique.

@@ -21,7 +21,7 @@ def is_valid(value: Any, schema: Schema | bool, definitions: Schema, depth: int 
     Args:
         value: the value.
         schema: the translated schema.
-        definitions: the schemas to which references point, by name.
+        definitions: the targets of references, by name.
         depth: number of schemas around `schema`. If there are more than 64, returns False.
     """
     if isinstance(schema, bool):

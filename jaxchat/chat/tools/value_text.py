@@ -26,7 +26,7 @@ class ValueText:
 
     Attributes:
         schema: the schema of the value.
-        definitions: the schemas to which references point, by name.
+        definitions: the targets of references, by name.
         texts: the patterns that the text of a string must match; None if strings are written as JSON too.
         literals: the texts of true, false and null, as far as the schema allows these values. These texts need not
             match `texts`.
@@ -68,7 +68,7 @@ def value_text(schema: Schema | bool, definitions: Schema) -> ValueText:
 
     Args:
         schema: the translated schema.
-        definitions: the schemas to which references point, by name.
+        definitions: the targets of references, by name.
     """
     allowed = kinds(schema, definitions)
     texts = _texts(schema, definitions) if "string" in allowed else None
@@ -84,7 +84,7 @@ def valid_words(schema: Schema | bool, definitions: Schema) -> list[str]:
 
     Args:
         schema: the translated schema.
-        definitions: the schemas to which references point, by name.
+        definitions: the targets of references, by name.
     """
     return [word for word, value in LITERALS.items() if is_valid(value, schema, definitions)]
 

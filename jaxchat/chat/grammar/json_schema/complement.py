@@ -132,7 +132,7 @@ def _literals(keyword: _Keyword) -> list[Schema]:
 
 
 def _gaps(numbers: list[Any]) -> Iterator[Schema]:
-    """Yields schemas of the open ranges below, between and above sorted numbers; none for an empty list."""
+    """Yields schemas for the numbers below, between and above some sorted numbers; none for an empty list."""
     for low, high in zip([None, *numbers], [*numbers, None], strict=True):
         bounds = {"exclusiveMinimum": low, "exclusiveMaximum": high}
         if numbers:

@@ -54,7 +54,7 @@ def _by_options(document: Document, parts: list[Any], other: Schema, depth: int)
 
 
 def _conjuncts(document: Document, schema: Any, depth: int) -> Iterator[Any]:
-    """Yields the schemas whose intersection is `schema`: itself, the parts of `allOf` and the target of `$ref`."""
+    """Yields `schema`, the parts of its `allOf` and the target of its `$ref`. A value must satisfy all of them."""
     if not isinstance(schema, dict) or depth > MAX_DEPTH:
         if schema is False:
             yield False

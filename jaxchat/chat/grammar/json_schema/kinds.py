@@ -17,7 +17,7 @@ def kinds(schema: Schema | bool, definitions: Schema, known: dict[str, frozenset
 
     Args:
         schema: the translated schema.
-        definitions: the schemas to which references point, by name.
+        definitions: the targets of references, by name.
         known: the types of the definitions that were read before, by name. This call adds the definitions that it
             reads. None for an empty dict.
     """

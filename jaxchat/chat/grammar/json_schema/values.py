@@ -104,7 +104,7 @@ def pattern(value: Any, pointer: str, keyword: str) -> str:
 
 
 def _patterns(value: Any, location: str) -> dict[str, Any]:
-    """Translates a pattern. If it begins with lookaheads, the result is one pattern and further patterns in `allOf`.
+    """Translates a pattern. If it begins with lookaheads, the result is a `pattern` and an `allOf` of further patterns.
 
     Raises:
         UnsupportedSchema: the value is not a string, or not a supported regular expression.
