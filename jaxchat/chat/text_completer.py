@@ -20,7 +20,7 @@ from jaxchat.chat.response.text_builder import Entries, TextBuilder, prompt_entr
 from jaxchat.errors import unsupported
 from jaxchat.types import Grammar
 
-_NOTHING_ENDS = ("length",)  # the finish reason of a completion of at most 0 tokens
+_NOTHING_ENDS = ("length",)  # the finish reason of a completion with a `max_tokens` of 0
 Compile = Callable[[OutputConstraint], Awaitable[Grammar]]
 
 

@@ -28,7 +28,7 @@ def fill(message: Any, body: Any, path: str, table: Table, later: frozenset[str]
         body: the object.
         path: dotted path of the object; "" for a whole request.
         table: the functions for the keys of the object. A key with the value null is treated as absent.
-        later: names of keys that errors call unsupported instead of unknown.
+        later: names of keys that are rejected as unsupported, not as unknown.
         allow_unknown: whether to ignore keys that are not in the table.
 
     Raises:
@@ -64,7 +64,7 @@ def object_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
 
     Args:
         table: the functions for the keys of the object.
-        later: names of keys that errors call unsupported instead of unknown.
+        later: names of keys that are rejected as unsupported, not as unknown.
     """
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
@@ -80,7 +80,7 @@ def objects_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
 
     Args:
         table: the functions for the keys of each object.
-        later: names of keys that errors call unsupported instead of unknown.
+        later: names of keys that are rejected as unsupported, not as unknown.
     """
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:

@@ -29,7 +29,7 @@ LATER_FIELDS = frozenset(
         "web_search_options",
     }
 )
-"""Fields added to the API after June 2024. Errors call these fields unsupported instead of unknown."""
+"""Fields added to the API after June 2024. They are rejected as unsupported, not as unknown."""
 LATER_MESSAGE_FIELDS = frozenset({"audio"})
 
 

@@ -51,7 +51,7 @@ LATER_FIELDS = frozenset(
         "prompt_cache_options",
     }
 )
-"""Fields of the API that errors call unsupported instead of unknown."""
+"""Fields of the API that are rejected as unsupported, not as unknown."""
 STATELESS = "this server stores no responses. Send the items of the earlier turns in 'input'."
 
 

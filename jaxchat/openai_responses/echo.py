@@ -61,7 +61,10 @@ def request_echo(body: Mapping[str, Any], tools: list[Json]) -> Json:
 
 
 def _format(value: Mapping[str, Any] | None) -> Json:
-    """Returns the format of the text without keys that are null. A schema always has `description` and `strict`."""
+    """Returns the format of the text without keys that are null.
+
+    A format of the type `json_schema` always has `description` and `strict`, with a default if absent.
+    """
     if value is None:
         return {"type": "text"}
     shown = {key: each for key, each in value.items() if each is not None}

@@ -88,8 +88,8 @@ class GrammarCompiler:
 
         Args:
             constraint: binds the answer after its thoughts.
-            thoughts: tells thoughts from the answer, beginning with its first token; None if the constraint binds the
-                answer from its first token on.
+            thoughts: tells thoughts from the text that the constraint binds, before the first token; None if the
+                constraint binds all tokens.
         """
         grammar = self.compiled(constraint)
         return FreeThoughts(grammar, thoughts, self._chat.stop_tokens) if thoughts else grammar

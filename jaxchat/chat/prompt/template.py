@@ -31,7 +31,7 @@ from jaxchat.errors import ChatError
 
 _PROBED = 32  # sets of variables whose traits are kept
 
-_FIRST = "probed_first_message"  # another probe than that of `_drops`, which renders with both
+_FIRST = "probed_first_message"  # differs from the probe of `_drops`, which renders messages with both probes
 
 
 class ChatTemplate:
@@ -256,9 +256,9 @@ def _drops(
     messages: list[Message],
     tools: list[Tool] | None,
 ) -> bool:
-    """Returns whether the template omits the message at `index` even if its text is replaced by a probe.
+    """Returns whether the template omits the message at `index`, whatever the text of the message is.
 
-    Some templates print the message but change its text.
+    Replaces the text by a probe to find out, because some templates print a message but change its text.
     """
     changed = [*messages]
     changed[index] = messages[index] | {"content": PROBE}

@@ -40,7 +40,7 @@ class PreparedRequest:
 
     prompt: np.ndarray  # i32 [tokens]
     prediction: np.ndarray | None  # i32 [tokens]; None: the request has none
-    drafts: tuple[tuple[int, ...], ...]  # tokens with which choices are expected to begin
+    drafts: tuple[tuple[int, ...], ...]  # the expected first tokens of each choice
     choices: int
     max_tokens: int | None  # None: limited by the context only
     min_tokens: int

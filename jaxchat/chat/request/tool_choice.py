@@ -18,7 +18,7 @@ class Function:
     """A function that a request describes."""
 
     name: str
-    path: str  # of the function in the request
+    path: str  # path of the function in the request
     description: str | None = None
     parameters: SchemaText | None = None
     strict: bool = False  # whether unknown keywords of the parameters are errors

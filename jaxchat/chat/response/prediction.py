@@ -17,7 +17,7 @@ class Prediction:
     def __init__(self, tokens: np.ndarray) -> None:
         """Indexes the prediction's tokens, i32 `[tokens]`."""
         self.tokens: list[int] = tokens.tolist()
-        self._after: dict[tuple[int, ...], int] = {}  # the last place that follows each run of one or three tokens
+        self._after: dict[tuple[int, ...], int] = {}  # the place after the last occurrence of one or three tokens
         for size in (1, 3):
             runs = zip(*(self.tokens[first:] for first in range(size)), strict=False)
             self._after.update(zip(runs, range(size, len(self.tokens)), strict=False))

@@ -189,7 +189,7 @@ def _contains(items: list[tuple[int, int] | str], code: int) -> bool | None:
 
     `code` must be U+0000, the quote or the backslash.
     """
-    if any(item in ("D", "W", "S") for item in items):  # these hold all three
+    if any(item in ("D", "W", "S") for item in items):  # these contain all three characters
         return True
     if any(isinstance(item, tuple) and item[0] <= code <= item[1] for item in items):
         return True
