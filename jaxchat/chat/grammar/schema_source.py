@@ -68,8 +68,8 @@ class SchemaSource:
             prefix: the beginning of the names of definitions in the result.
 
         Raises:
-            ChatError: 400 if the schema cannot be enforced. The error names the field, the keyword and its JSON
-                pointer.
+            ChatError: 400 if the schema cannot be enforced. The error names the field, the JSON pointer and, if there
+                is one, the keyword at fault.
         """
         try:
             default = {"type": "object"} if self.object_only else {}

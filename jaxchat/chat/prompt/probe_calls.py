@@ -14,10 +14,10 @@ from jaxchat.chat.prompt.template_traits import CallForm, EmptyContent, Template
 def probe_calls(render: Render, traits: TemplateTraits) -> TemplateTraits:
     """Returns `traits` with the traits of calls and results filled in.
 
-    A message with calls can be given to the template in several forms. Chooses the first form in which the template
-    prints the calls and does not print the word "None". If there is no such form, chooses the first form in which the
-    template prints the calls. If no form works, sets only `calls`: to False if the template omits calls, and to True if
-    the template refuses them.
+    A message with calls can be given to the template in several forms. Chooses the first form for which the prompt
+    shows a call and its result. Among forms that differ only in arguments and empty content, prefers a form without the
+    word "None" in the prompt. If no form works, sets only `calls`: to False if the template omits calls, and to True if
+    the template refuses calls.
 
     Args:
         render: `render(traits, messages, tools)` adapts messages and tools to `traits` and renders them. May raise any

@@ -21,7 +21,7 @@ def read_special_tokens(directory: Path) -> dict[str, str]:
     Reads `tokenizer_config.json`, and `special_tokens_map.json`, which older versions of `transformers` write.
 
     Raises:
-        ModelError: a file is not a JSON object, or its `eos_token` is neither a string nor an object with `content`.
+        ModelError: a file is not a JSON object, or the spelling of its `eos_token` is not a string.
     """
     config = read_if_there(directory / "tokenizer_config.json")
     older = read_if_there(directory / "special_tokens_map.json")

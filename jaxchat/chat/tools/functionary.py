@@ -41,7 +41,7 @@ class FunctionaryFormat:
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
         """Returns the Lark grammar of an answer: text to the user, calls, or text and then calls.
 
-        Returns None for requests without functions and without a JSON Schema for the text.
+        Returns None for requests without functions if neither a schema nor a rule limits the text.
         """
         return "\n".join(_rules(rules, writer)) if rules.most or rules.answer is not None else None
 

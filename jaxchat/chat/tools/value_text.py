@@ -27,7 +27,8 @@ class ValueText:
     Attributes:
         schema: the schema of the value.
         definitions: the targets of references, by name.
-        texts: the patterns that the text of a string must match; None if strings are written as JSON too.
+        texts: the patterns that the text of a string must match; None if strings are not allowed or are written as
+            JSON.
         literals: the texts of true, false and null, as far as the schema allows these values. These texts need not
             match `texts`.
         strings_only: whether every value is a string that is written without quotes.

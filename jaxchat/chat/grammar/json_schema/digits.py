@@ -133,7 +133,7 @@ class _Limiter:
 
 
 def _has_multiple(part: Any, definitions: Schema, seen: set[str]) -> bool:
-    """Returns whether `part` requires a `multipleOf`, which the grammar library cannot always combine with decimals."""
+    """Returns whether `part` contains a `multipleOf`, which the grammar library cannot always combine with decimals."""
     if not isinstance(part, dict):
         return False
     children = [*part.get("allOf", []), *part.get("anyOf", [])]

@@ -75,7 +75,7 @@ def translate_string(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
         pointer: the JSON pointer of `schema`.
 
     Raises:
-        UnsupportedSchema: a keyword has an invalid value.
+        UnsupportedSchema: a keyword has an invalid or unsupported value.
     """
     result: dict[str, Any] = {
         keyword: keywords.count(schema[keyword], pointer, keyword, keywords.MAX_LENGTH)
