@@ -116,8 +116,8 @@ class Generations:
     ) -> Iterator[OutputStream]:
         """Submits requests to the engine. The context manager yields the stream of their output.
 
-        If the block ends before the stream ends, cancels the requests. If the stream has not ended `request_timeout`
-        after the acceptance of the request, the stream fails with status 504.
+        If the block ends before the stream ends, cancels the requests. If the request takes more than `request_timeout`
+        seconds from its acceptance, the stream fails with status 504.
 
         Args:
             requests: one for each prompt, all with the same number of choices.

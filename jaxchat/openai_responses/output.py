@@ -43,7 +43,7 @@ def text_part(text: str, logprobs: list[Json]) -> Json:
 def call_item(
     item_id: str, call_id: str, name: str, arguments: str, status: str, namespaces: Mapping[str, tuple[str, str]]
 ) -> Json:
-    """Returns the item of a call. `namespaces` is the attribute of this name of `ResponsesRequest`."""
+    """Returns the item of a call. `namespaces` is `ResponsesRequest.namespaces`."""
     namespace, own_name = namespaces.get(name, ("", name))
     item = {"id": item_id, "type": "function_call", "call_id": call_id, "name": own_name, "arguments": arguments}
     return item | ({"namespace": namespace} if namespace else {}) | {"status": status}

@@ -87,7 +87,7 @@ class TokenConstraint:
             tokens: number of token ids that the matcher knows.
             ends: the token mask of the stop tokens, u32 `[ceil(V / 32)]`.
             stops: ids of the stop tokens.
-            use: the use of the grammar's lexer, which this choice updates.
+            use: counts the use of the grammar's lexer. This choice updates it.
         """
         self._matcher = matcher
         self._tokenizer = tokenizer

@@ -92,8 +92,8 @@ def _call_forms(traits: TemplateTraits) -> list[CallForm]:
 def _continued(messages: list[Message], form: CallForm) -> list[Message]:
     """Returns a conversation. Unless `form` is "shown", extends it by an answer and a question.
 
-    The other forms insert or change messages. A template that requires alternating roles may not refuse such messages
-    until another answer follows them.
+    The other forms insert or change messages. Some templates that require alternating roles refuse such messages only
+    after another answer has followed.
     """
     return messages if form == "shown" else [*messages, {"role": "assistant", "content": "probed_answer"}, USER]
 

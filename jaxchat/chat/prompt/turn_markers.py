@@ -53,7 +53,8 @@ def _rendered(template: ChatTemplate) -> Iterator[str]:
 def _before_user(text: str) -> Iterator[str]:
     """Yields the text that the template writes before each question.
 
-    The text begins at the beginning of the prompt, after the system message or after the previous answer.
+    This is the text between the question and whatever precedes it: the beginning of the prompt, the system message or
+    the previous answer.
     """
     yield text.partition(_SYSTEM)[0].partition(_QUESTION)[0]
     if _SYSTEM in text:

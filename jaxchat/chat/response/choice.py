@@ -81,7 +81,7 @@ class ChoiceOptions:
 class ChoiceBuilder:
     """A pipeline for the tokens of one choice: thoughts, UTF-8 decoding, the tool-call parser and the stop matcher.
 
-    Thoughts are separated first. Stop strings, calls and log-probability entries exist only in the text after them.
+    Thoughts are separated first. Stop strings, calls and log-probability entries exist only outside thoughts.
 
     A token's log-probability entry is released together with the token's first character. The entry is dropped if a
     stop string cuts off that character.

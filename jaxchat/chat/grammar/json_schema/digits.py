@@ -74,8 +74,9 @@ class _Limiter:
 
         Args:
             part: the translated subschema.
-            merged: whether the part lies within an intersection. In an intersection, a part that allows any value is
-                not replaced by a reference, because the library might then intersect references endlessly.
+            merged: whether the part lies within an intersection. Outside intersections, a part that allows any value is
+                replaced by a reference to a definition with limited numbers. Within an intersection, the library might
+                intersect such references endlessly.
             in_place: whether another part already limits the numbers of the same value.
         """
         if isinstance(part, bool) or not part:

@@ -174,9 +174,9 @@ class _Rewriter:
 def _without_nul(items: list[tuple[int, int] | str], inside: str, *, negated: bool) -> str:
     """Returns the character class `[inside]` or `[^inside]`.
 
-    If the class may contain U+0000 and may lack the quote or the backslash, U+0000 is excluded. If it were not, the
-    grammar library would let `\\"` and `\\\\` through a class of all control characters, even if the class lacks the
-    quote and the backslash.
+    Excludes U+0000 if the class may contain it and may lack the quote or the backslash. Otherwise the grammar library
+    would accept the escapes `\\"` and `\\\\` for a class with all control characters, even if the class lacks the quote
+    and the backslash.
     """
     lacks = any(_contains(items, code) is not (not negated) for code in (ord('"'), ord("\\")))
     if lacks and _contains(items, 0) is not negated:

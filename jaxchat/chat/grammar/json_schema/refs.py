@@ -42,8 +42,7 @@ def names_in_place(root: Any, schema: Any, pointer: str) -> set[str] | None:
     In-place subschemas are those of `allOf`, `anyOf`, `oneOf`, `then`, `else`, `dependentSchemas`, `dependentRequired`
     and `dependencies`, and the target of `$ref`.
 
-    If none of these schemas mentions a name, the result is the empty set or None. It is the empty set if one of the
-    schemas has `properties`, which describes objects without members.
+    If none of these schemas mentions a name, returns the empty set if one of them has `properties`, and otherwise None.
 
     Args:
         root: the whole document.
