@@ -57,7 +57,7 @@ def template_tool(function: Function) -> Tool:
 
 
 def text_of(message: v1.ChatMessage) -> str | None:
-    """Returns the content of a message, or None if there is no content. Parts are joined without a separator.
+    """Returns the content of a message, or None if the message has no content. Joins parts without a separator.
 
     A refusal counts as content.
     """

@@ -56,7 +56,7 @@ def _empty_answer(render: Render, traits: TemplateTraits, answer: Message) -> Te
     """Returns the traits with `empty_answer` filled in.
 
     Returns the traits unchanged if the template accepts an empty string. Otherwise chooses the first form for which the
-    prompt lacks nothing but the text of the answer. If there is no such form, returns the traits unchanged.
+    prompt lacks nothing but the text of the answer. If it does not find such a form, returns the traits unchanged.
     """
     expected = rendered(render, traits, [USER, answer, USER], None).replace(answer["content"], "")
     empty = [USER, answer | {"content": ""}, USER]

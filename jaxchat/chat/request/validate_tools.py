@@ -127,7 +127,7 @@ def check_format(request: v1.ChatCompletionRequest) -> None:
 def check_structured_outputs(request: v1.ChatCompletionRequest) -> None:
     """Checks that `structured_outputs` has exactly one rule, and that the rule is not too large.
 
-    Also checks that no string of `choice` is empty, and that there is no `response_format`, or one of type `text`.
+    Also checks that no string of `choice` is empty, and that `response_format` is absent or of type `text`.
 
     Raises:
         ChatError: 400 on `structured_outputs`, or on the field in `structured_outputs` that is out of bounds.

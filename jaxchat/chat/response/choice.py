@@ -150,7 +150,7 @@ class ChoiceBuilder:
             self._finish(v1.FINISH_REASON_LENGTH if length else v1.FINISH_REASON_STOP)
 
     def take(self) -> ChoiceDelta:
-        """Returns the output since the last call. Keeps token ids for a later call if there is no other output."""
+        """Returns the output since the last call. Without other output, keeps token ids for a later call."""
         delta, self.buffered_bytes = self._delta, 0
         self._delta = ChoiceDelta()
         if delta.empty:

@@ -25,8 +25,8 @@ class Prediction:
     def place_after(self, newest: tuple[int, ...]) -> int | None:
         """Finds the newest tokens of an answer in the prediction, and returns the place after them.
 
-        Searches for the last place where the three newest tokens are followed by another token. If there is no such
-        place, searches in the same way for the newest token alone.
+        Searches for the last place where the three newest tokens are followed by another token. If it does not find
+        such a place, searches in the same way for the newest token alone.
 
         Args:
             newest: the three newest tokens; fewer at the beginning of an answer.

@@ -1,8 +1,8 @@
 """Formats that write calls as a Python list of calls: Llama 3.2 and 4 ("pythonic"), ToolACE and LFM2.
 
 The values of arguments are JSON, with two exceptions. An argument that is `true`, `false` or `null` in JSON is written
-as `True`, `False` or `None`. An argument that is a string may have single quotes. Inside lists and objects, there are
-no exceptions.
+as `True`, `False` or `None`. An argument that is a string may have single quotes. The exceptions do not apply inside
+lists and objects.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class PythonicParser(StreamParser):
     """
 
     def __init__(self, opening: str, closing: str, *, forced: bool) -> None:
-        """Starts before the opening, or before the list if there is no opening.
+        """Starts before the opening, or before the list if `opening` is empty.
 
         Args:
             opening: the text before the list; may be empty.

@@ -53,8 +53,8 @@ def _replace_dependencies(schema: Schema, pointer: str) -> None:
 def _replace_exclusive(schema: Schema, bound: str, exclusive: str) -> None:
     """Rewrites a boolean exclusive bound, such as `exclusiveMinimum: true` with `minimum: 3`, as a number.
 
-    If `exclusive` is true, it gets the value of `bound`, and `bound` is removed. If `exclusive` is true and there is no
-    `bound`, the schema stays as it is, and `translate_number` refuses it. If `exclusive` is false, it is removed.
+    If `exclusive` is true, it gets the value of `bound`, and `bound` is removed. If `exclusive` is true and `bound` is
+    missing, the schema stays as it is, and `translate_number` refuses it. If `exclusive` is false, it is removed.
     """
     if schema.get(exclusive) is False:
         del schema[exclusive]
