@@ -222,7 +222,7 @@ class ChatSession:
         return await self._token_ids.render(request)
 
     async def capabilities(self, request: v1.GetCapabilitiesRequest, call: RequestContext) -> v1.Capabilities:
-        """Returns which fields of requests are applied, formats and limits. Raises `ChatError` for a wrong model."""
+        """Returns the formats, the limits and the applied fields of requests. Raises `ChatError` for a wrong model."""
         if request.HasField("model"):
             check_model(request, self.info.names)
         if self._capabilities is None:

@@ -45,7 +45,10 @@ class ResponseEvents:
             yield self._numbered(event)
 
     def fail(self, error: ChatError) -> Json:
-        """Returns the last event of an answer that failed. The response in it has the items that were complete."""
+        """Returns the last event of an answer that failed.
+
+        If the answer has begun, the event contains the response with the items that were complete.
+        """
         if self._identity is None:
             return self._numbered({"type": "error", "code": error.code, "message": error.message, "param": error.param})
         response = self._identity.response("failed", self._output, error=error_json(error))

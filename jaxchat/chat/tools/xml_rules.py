@@ -99,7 +99,7 @@ class _Arguments:
             yield from self._text(rule, value, follows)
 
     def _marked_value(self, rule: str, value: ValueText, follows: str, marks: tuple[str, str]) -> Iterator[str]:
-        """Yields the rules of a value and of the text before it, which tells strings from other values."""
+        """Yields the rules of a value and of a text before the value. This text tells strings from other values."""
         text, others = value.texts is not None, kinds(value.schema, value.definitions)
         options = []
         if text:
