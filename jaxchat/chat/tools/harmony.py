@@ -67,9 +67,9 @@ def _rules(rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
 class ChannelParser(StreamParser):
     """A parser that splits text into content and calls as it arrives.
 
-    A message's header, from `<|channel|>` to `<|message|>`, names its channel and, for a call, the function. The
-    function may also stand before `<|channel|>`. The parser keeps only messages to the user and, if `callable` is true,
-    calls.
+    The header of a message, from `<|channel|>` to `<|message|>`, names the channel of the message. The header of a call
+    also names the function. The function may also be named before `<|channel|>`. The parser keeps only messages to the
+    user and, if `callable` is true, calls.
     """
 
     def __init__(self, *, forced: bool = False, callable: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""String formats: those of the grammar library, and stricter patterns where the library's own are too lax."""
+"""The string formats that are enforced. `PATTERNS` replaces patterns of the grammar library that accept too much."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ LONGEST = {"hostname": 253}  # characters; the library's pattern limits each lab
 
 
 def is_annotation(name: Any) -> bool:
-    """Returns whether a format has no effect; False for a value that is not a string."""
+    """Returns whether a format is not enforced. Returns False for a value that is not a string."""
     return isinstance(name, str) and name not in ENFORCED
 
 
 def is_whole(pattern: Any) -> bool:
-    """Returns whether a pattern begins with `^` and ends with `$`, and so describes a complete text."""
+    """Returns whether a pattern begins with `^` and ends with `$`, so that it describes a complete text."""
     return isinstance(pattern, str) and pattern.startswith("^") and pattern.endswith("$")
