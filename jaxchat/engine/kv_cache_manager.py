@@ -50,10 +50,9 @@ class KVCacheManager:
 
     def extend_by_one(self, sequence: Sequence) -> int:
         """Takes a reserved page if the next token needs one. Returns the id of the page, or -1 if no page is needed."""
-        position = sequence.position
-        if position != len(sequence.pages) * self.page_size:
+        if not (sequence.reserved_pages and self.needs_page(sequence)):
             return -1
-        self.extend(sequence, position + 1)
+        self.extend(sequence, sequence.position + 1)
         return sequence.pages[-1]
 
     def needs_page(self, sequence: Sequence) -> bool:
@@ -62,7 +61,7 @@ class KVCacheManager:
 
     def reserve_next(self, sequence: Sequence) -> bool:
         """Reserves a page for the next token if the token needs one. Returns whether there is room for the token."""
-        if not self.needs_page(sequence) or sequence.reserved_pages:
+        if sequence.reserved_pages or not self.needs_page(sequence):
             return True
         if not self.pool.reserve(1):
             return False

@@ -88,7 +88,7 @@ class PromptLookup:
             answer: the list to which the caller appends the tokens of the answer. `catch_up` reads new tokens from it.
         """
         self._index, self._before, self._answer = before, before.as_list, answer
-        self._read = 0  # tokens of the answer
+        self._read = self._indexed = 0  # tokens of the answer
         self._after_token: dict[int, int] = {}  # places in the answer, which are preferred to those before it
         self._after_run: dict[int, int] = {}
         self._place = 0 if before.predicts else -1  # of the next guess; -1: there is none
@@ -103,18 +103,11 @@ class PromptLookup:
 
     def catch_up(self) -> None:
         """Reads the tokens that were appended to the answer since the last call."""
-        here = len(self._before) + self._read
-        for token in self._answer[self._read :]:
-            self._read += 1
+        while self._read < len(self._answer):
             if self._place >= 0:
-                self._check(token)
-            if self._run >= 0:
-                self._after_run[self._run] = self._after_token[self._newest] = here
-                self._run = (self._run << _ID_BITS | token) & _RUN_BITS
+                self._follow()
             else:
-                self._remember_first(here)
-            self._newest = token
-            here += 1
+                self._read += 1
             if self._length < _RUN:
                 self._search()
 
@@ -127,42 +120,58 @@ class PromptLookup:
         if self._place < 0:
             return []
         tokens = self._before[self._place : self._place + limit]
-        rest = max(0, self._place - len(self._before))
-        tokens += self._answer[rest : min(self._read, rest + limit - len(tokens))]
-        while len(tokens) < limit:
-            tokens += tokens[: limit - len(tokens)]
+        if len(tokens) < limit:
+            rest = max(0, self._place - len(self._before))
+            tokens += self._answer[rest : min(self._read, rest + limit - len(tokens))]
+            while len(tokens) < limit:
+                tokens += tokens[: limit - len(tokens)]
         rates = self._rates[min(self._length, _LONGEST) :]
         rates += rates[-1:] * (limit - len(rates))
         return list(zip(tokens, rates, strict=False))
 
-    def _check(self, token: int) -> None:
-        """Compares the next guess with the token that came, and updates the rate of right guesses.
+    def _follow(self) -> None:
+        """Compares new tokens of the answer with the guesses, and updates the rates of right guesses.
 
-        Moves on to the guess after it, or drops the match if the guess was wrong.
+        Stops after a wrong guess, which ends the match. Stops after every token of a match that is shorter than three
+        tokens, because there may be a longer match now.
         """
-        place, before, length = self._place, self._before, self._length
-        right = token == (before[place] if place < len(before) else self._answer[place - len(before)])
-        index = length if length < _LONGEST else _LONGEST
-        kept = self._guesses[index] * _MEMORY
-        self._guesses[index] = kept + 1
-        self._rates[index] = (self._rates[index] * kept + right) / (kept + 1)
-        if right:
-            self._place, self._length = place + 1, length + 1
-        else:
-            self._place, self._length = -1, 0
+        before, answer, end = self._before, self._answer, len(self._before)
+        place, length, read = self._place, self._length, self._read
+        rates, guesses = self._rates, self._guesses
+        while read < len(answer):
+            right = answer[read] == (before[place] if place < end else answer[place - end])
+            index = length if length < _LONGEST else _LONGEST
+            kept = guesses[index] * _MEMORY
+            guesses[index] = kept + 1
+            rates[index] = (rates[index] * kept + right) / (kept + 1)
+            read += 1
+            place, length = (place + 1, length + 1) if right else (-1, 0)
+            if length < _RUN:
+                break
+        self._place, self._length, self._read = place, length, read
 
-    def _remember_first(self, here: int) -> None:
-        """Indexes a token that has fewer than three tokens before it. The third token makes the first key."""
-        if self._newest >= 0:
-            self._after_token[self._newest] = here
-        if here + 1 >= _RUN:
-            self._run = _key((self._before + self._answer[: self._read])[-_RUN:])
+    def _index_answer(self) -> None:
+        """Remembers the places of the tokens that were read since the last call."""
+        here = len(self._before) + self._indexed
+        newest, run = self._newest, self._run
+        for token in self._answer[self._indexed : self._read]:
+            if newest >= 0:
+                self._after_token[newest] = here
+            if run >= 0:
+                self._after_run[run] = here
+                run = (run << _ID_BITS | token) & _RUN_BITS
+            elif here + 1 >= _RUN:
+                run = _key((self._before + self._answer[:_RUN])[:_RUN])
+            newest = token
+            here += 1
+        self._newest, self._run, self._indexed = newest, run, self._read
 
     def _search(self) -> None:
         """Looks for an earlier place of the three newest tokens, then of the newest token alone.
 
         The second search is left out if the first one succeeds, or while the match of an earlier search still holds.
         """
+        self._index_answer()
         if self._run >= 0:
             place = self._after_run.get(self._run, -1)
             place = place if place >= 0 else self._index.after_run(self._run)

@@ -196,7 +196,7 @@ class Scheduler:
         Returns:
             Whether there were enough pages. If not, nothing changes.
         """
-        full = [s for s in ready if self._kv_cache.needs_page(s) and not s.reserved_pages]
+        full = [s for s in ready if not s.reserved_pages and self._kv_cache.needs_page(s)]
         if not self.pool.reserve(len(full)):
             return False
         for sequence in full:
@@ -290,8 +290,9 @@ def _finish(sequence: Sequence, token: int | None) -> Finish | None:
         return "numerical_error"
     if sequence.constraint_failed:
         return "grammar_error"
-    if sequence.ends_with(token):
+    request = sequence.request
+    if token in request.stop_tokens and sequence.ends_with(token):
         return "stop"
-    if sequence.constraint and not accepts_token(sequence.constraint, token):
+    if sequence.constraint is not None and not accepts_token(sequence.constraint, token):
         return "grammar_error"
-    return "length" if sequence.sampled >= sequence.request.max_tokens else None
+    return "length" if sequence.sampled >= request.max_tokens else None

@@ -43,11 +43,17 @@ class Sequence:
     lookup: PromptLookup | None = None  # made when drafts are first wanted
     forced_rate: ForcedRate = field(default_factory=ForcedRate)
     _not_stopping: np.ndarray | None = None  # bits of the tokens that are not stop tokens, once they are needed
+    _prompt_length: int = 0
+
+    def __post_init__(self) -> None:
+        self._prompt_length = len(self.request.prompt)
 
     @property
     def ready(self) -> bool:
         """Whether the next token may be sampled. With a constraint, the token before it must be known."""
-        return not self.exhausted and (self.constraint is None or self.dispatched == self.sampled)
+        if self.dispatched >= self.request.max_tokens:
+            return False
+        return self.constraint is None or self.dispatched == self.sampled
 
     @property
     def too_short(self) -> bool:
@@ -57,7 +63,7 @@ class Sequence:
     @property
     def constrained(self) -> bool:
         """Whether the next token to dispatch needs a token mask."""
-        return self.constraint is not None or self.too_short
+        return self.constraint is not None or self.dispatched < self.request.min_tokens
 
     def next_mask(self, words: int) -> np.ndarray | None:
         """Returns the mask of the next token to dispatch, u32 `[words]`; None if every token is allowed.
@@ -145,7 +151,7 @@ class Sequence:
     @property
     def position(self) -> int:
         """The position of the newest dispatched token. The next step writes its keys and values."""
-        return len(self.prompt) + self.dispatched - 1
+        return self._prompt_length + self.dispatched - 1
 
     @property
     def length(self) -> int:

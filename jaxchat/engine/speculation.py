@@ -7,8 +7,8 @@ result. Drafts are therefore chosen so that the expected number of tokens per se
 
 from __future__ import annotations
 
-import heapq
 import logging
+from collections import Counter
 from itertools import accumulate
 
 import numpy as np
@@ -73,9 +73,10 @@ class Speculation:
             index = place % len(sequences)
             tokens[index], each = self._guesses(sequences[index], most)
             gains += [(gain, index) for gain in each]
-        best = heapq.nlargest(free, gains)
-        for _, index in best[: self._best_count([gain for gain, _ in best], len(sequences), awaited)]:
-            chosen[index].append(tokens[index][len(chosen[index])])
+        gains.sort(reverse=True)
+        count = self._best_count([gain for gain, _ in gains[:free]], len(sequences), awaited)
+        for index, drafts in Counter(index for _, index in gains[:count]).items():
+            chosen[index] = tokens[index][:drafts]
         return chosen
 
     def _best_count(self, gains: list[float], rows: int, awaited: bool) -> int:
@@ -107,7 +108,7 @@ class Speculation:
                 break
             tokens.append(token)
             gains.append(gain)
-        return tokens[ahead:], gains[ahead:]
+        return (tokens[ahead:], gains[ahead:]) if ahead else (tokens, gains)
 
 
 def _next_tokens(sequence: Sequence, limit: int) -> list[tuple[int, float]]:
