@@ -30,9 +30,16 @@ class RequestContext:
     traceparent: str = ""
     tracestate: str = ""
 
-    def record(self, *, model: str, streamed: bool, choices: int, user: str) -> Record:
+    def record(self, operation: str, *, model: str, streamed: bool, choices: int, user: str) -> Record:
         """Returns the record of a request that is accepted now."""
-        record = Record(request_id=self.request_id, model=model, streamed=streamed, choices=choices, user=user)
+        record = Record(
+            request_id=self.request_id,
+            operation=operation,
+            model=model,
+            streamed=streamed,
+            choices=choices,
+            user=user,
+        )
         record.traceparent, record.tracestate = self.traceparent, self.tracestate
         return record
 
@@ -42,6 +49,7 @@ class Record:
     """The record of one request from its acceptance to its end. Durations are in seconds of a monotonic clock.
 
     Attributes:
+        operation: "chat" or "text_completion", as OpenTelemetry names what generative models do.
         choices: number of requested choices, `n`.
         user: the field `user` of the request. Observers must not store it unhashed.
         accepted: time of acceptance, Unix seconds.
@@ -68,6 +76,7 @@ class Record:
     request_id: str
     model: str
     streamed: bool
+    operation: str = "chat"
     choices: int = 1
     user: str = field(default="", repr=False)
     accepted: float = field(default_factory=time.time)

@@ -283,4 +283,4 @@ class ChatSession:
 
     def _record(self, request: v1.ChatCompletionRequest, call: RequestContext, *, streamed: bool) -> Record:
         model = self.info.id_of(request.model)
-        return call.record(model=model, streamed=streamed, choices=choices(request), user=request.user)
+        return call.record("chat", model=model, streamed=streamed, choices=choices(request), user=request.user)

@@ -134,7 +134,7 @@ class TextCompleter:
     def _record(self, request: v1.TextCompletionRequest, call: RequestContext, *, streamed: bool) -> Record:
         count = max(1, len(request.prompt)) * (request.n if request.HasField("n") else 1)
         model = self._info.id_of(request.model)
-        return call.record(model=model, streamed=streamed, choices=count, user=request.user)
+        return call.record("text_completion", model=model, streamed=streamed, choices=count, user=request.user)
 
 
 def _nothing() -> ChoiceDelta:

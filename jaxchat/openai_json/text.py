@@ -110,10 +110,10 @@ def text_choice_to_json(choice: v1.TextChoice) -> Json:
         "logprobs": text_logprobs_to_json(choice.logprobs) if choice.HasField("logprobs") else None,
         "finish_reason": enums.FINISH_REASONS[choice.finish_reason],
     }
-    for key in ("token_ids", "prompt_token_ids"):
-        if ids := list(getattr(choice, key)):
-            result[key] = ids
-    return result
+    prompt_ids, ids = list(choice.prompt_token_ids), list(choice.token_ids)
+    if ids or prompt_ids:
+        result["token_ids"] = ids
+    return result | ({"prompt_token_ids": prompt_ids} if prompt_ids else {})
 
 
 def text_logprobs_to_json(logprobs: v1.TextLogprobs) -> Json:

@@ -101,6 +101,11 @@ def _stateless(draft: Draft, key: str, value: Any, path: str, allow_unknown: boo
     raise invalid(path, f"{STATELESS} Got {safe_repr(value)}.")
 
 
+def is_stateless(key: str) -> bool:
+    """Returns whether a key refers to something stored, so that requests with it are rejected."""
+    return TABLE.get(key) is _stateless
+
+
 TABLE: Table = {
     **{name: _shared(REQUEST[name], name) for name in SHARED},
     "input": _put_input,

@@ -37,7 +37,7 @@ class Tracing:
 
     def finished(self, record: Record) -> None:
         span = self._tracer.start_span(
-            f"chat {record.model[:_SHOWN]}",
+            f"{record.operation} {record.model[:_SHOWN]}",
             context=_parent(record),
             kind=SpanKind.SERVER,
             start_time=_nanoseconds(record.accepted),
@@ -67,7 +67,7 @@ def _parent(record: Record) -> Context:
 
 def _attributes(record: Record) -> dict[str, Any]:
     attributes: dict[str, Any] = {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": record.operation,
         "gen_ai.provider.name": "jaxchat",
         "gen_ai.request.model": record.model[:_SHOWN],
         "gen_ai.request.stream": record.streamed,

@@ -19,6 +19,7 @@ from jaxchat.openai_json import (
     tokenize_from_json,
     tokenized_to_json,
 )
+from jaxchat.openai_responses import responses_fields
 from serving.backend import ChatBackend
 from serving.rest.body import read_json
 from serving.rest.disconnect import until_disconnect
@@ -80,7 +81,10 @@ class TextApi:
 
     async def capabilities(self, request: Request) -> Response:
         asked = v1.GetCapabilitiesRequest(model=request.query_params.get("model"))
-        return json_response(capabilities_to_json(await self._backend.capabilities(asked, call_of(request))))
+        found = capabilities_to_json(await self._backend.capabilities(asked, call_of(request)))
+        endpoints = found["endpoints"]
+        endpoints["/v1/responses"] = {"fields": responses_fields(endpoints["/v1/chat/completions"]["fields"])}
+        return json_response(found)
 
     async def _parsed(self, request: Request, parse: Callable[..., T]) -> T:
         body = await read_json(request, self._max_body)
