@@ -41,17 +41,18 @@ class Conversation:
         self._append(message, MessageOrigin(path, content=f"{path}.content"))
 
     def add_reasoning(self, thoughts: str, path: str) -> None:
-        """Adds thoughts. They become a part of the message with the text and the calls that follow.
+        """Adds thoughts. They become a part of the message with the text and the calls that follow. "" adds nothing.
 
         Thoughts may directly follow other thoughts, or calls that await their outputs. They then become a part of the
         message with these thoughts or calls. In all other cases, raises `ChatError` 400 if a call awaits its output.
         """
+        if not thoughts:
+            return
         last = self._assistant()
         if last is None or (_has_output(last) and not self._open_calls):
             last = self._append(v1.ChatMessage(role=v1.ROLE_ASSISTANT), MessageOrigin(path))
-        if thoughts:
-            last.reasoning_content = "\n".join(filter(None, (last.reasoning_content, thoughts)))
-            self.origins[-1].reasoning = self.origins[-1].reasoning or path
+        last.reasoning_content = "\n".join(filter(None, (last.reasoning_content, thoughts)))
+        self.origins[-1].reasoning = self.origins[-1].reasoning or path
 
     def add_call(self, call: v1.ToolCall, path: str) -> None:
         """Adds a call.
