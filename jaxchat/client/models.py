@@ -45,7 +45,7 @@ class ChatTemplate(AnswerObject):
 class Model(AnswerObject):
     """A model that requests may name. `created` is in Unix seconds.
 
-    `chat_template` is None if the server is older and does not send it.
+    `chat_template` is None if the server's version does not send it.
     """
 
     proto: v1.Model = field(compare=False, repr=False)

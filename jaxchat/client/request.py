@@ -66,7 +66,7 @@ def _convert_messages(fields: dict[str, Any]) -> None:
 
 
 def _plain(message: Any) -> Any:
-    """Returns `message.model_dump()`, or the message if it is protobuf, is a mapping or has no such method."""
+    """Returns `message.model_dump()`, or the message itself if it is protobuf, a mapping or without that method."""
     if isinstance(message, Message | Mapping) or not hasattr(message, "model_dump"):
         return message
     return message.model_dump()

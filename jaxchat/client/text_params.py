@@ -35,7 +35,7 @@ class TextParams(GenerationParams, total=False):
 
 
 class TokenizeParams(TypedDict, total=False):
-    """Parameters of `tokenize`: either `prompt`, or `messages` and what belongs to a conversation."""
+    """Parameters of `tokenize`: either `prompt`, or `messages` with other fields of a conversation, such as `tools`."""
 
     model: str | None
     prompt: str | None
