@@ -18,9 +18,10 @@ class TraceHeaders(TypedDict):
 
 
 def trace_headers(headers: Iterable[tuple[str, str]]) -> TraceHeaders:
-    """Returns the trace headers of a call, each "" if it is missing, too long, or not printable ASCII.
+    """Returns the trace headers of a call. A header that is missing, too long, or not printable ASCII is "".
 
-    Several `traceparent` count as none, while several `tracestate` are joined, as W3C prescribes.
+    If there are several `traceparent` headers, the result is "". Several `tracestate` headers are joined with commas.
+    W3C prescribes both.
 
     Args:
         headers: names and values, in order. A name may occur several times, in any case.

@@ -55,7 +55,7 @@ class MessageParam(TypedDict, total=False):
     `tool_calls` or `function_call`. `content` may be absent with the roles "assistant" and "function". With the role
     "function" it must be a string.
 
-    Only the role "assistant" may have `refusal`. If it does, `content` must be absent, empty or the same text. Only this
+    Only the role "assistant" may have `refusal`. The `content` must then be absent, empty or the same text. Only this
     role may have `reasoning_content`, the thoughts of an earlier answer, for chat templates that show them.
 
     `annotations`, `id` and `parsed` have no effect. They are accepted because messages of earlier answers have them.

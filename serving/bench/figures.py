@@ -18,7 +18,7 @@ _BUSY = 0.9  # fraction of a processor
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and percentiles of durations, in seconds; NaN without any."""
+    """Mean and percentiles of durations, in seconds. All are NaN if there are no durations."""
 
     mean: float
     p50: float

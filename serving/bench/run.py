@@ -76,7 +76,7 @@ class Bench:
             raise ChatError(f"{self._base}/v1/models does not list a model; name one by --model") from None
 
     async def _prompt_length(self) -> PromptLength | None:
-        """Measures how many tokens words have, by two requests. Returns None for a dataset, which needs no words.
+        """Measures with two requests how many tokens a word has. Returns None for a dataset, which needs no words.
 
         Raises:
             ChatError: the server does not answer a request, or does not count the tokens of its prompt.

@@ -113,7 +113,7 @@ def _shown(default: Any) -> str:
 
 
 def _value(value: Any) -> Any:
-    """Converts argparse's value of a flag to a setting's. Raises ValueError if `none` stands beside other values."""
+    """Converts a flag's value to the setting's. Raises ValueError for a list that has `none` beside other values."""
     if not isinstance(value, list):
         return value
     if None in value and len(value) > 1:

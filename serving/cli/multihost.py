@@ -49,7 +49,9 @@ def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Calla
 
 
 def open_leader(model: str, engine: EngineConfig, config: MultihostConfig) -> Leader:
-    """Returns a leader that listens for followers. Until `lost` is replaced, the loss of one ends this process.
+    """Returns a leader that listens for followers. The loss of a follower ends this process.
+
+    The caller can replace the attribute `lost`, the function that ends this process.
 
     Raises:
         ModelError: the model is not found, or lacks `config.json` or `tokenizer.json`.
@@ -99,8 +101,8 @@ def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, repo
 def exit_on_failure(work: Callable[[], int]) -> int:
     """Runs `work` and returns 0 if its exit status is 0. Otherwise ends the process at once with that status.
 
-    Reports an exception of `work` and then uses status 1, or 130 for KeyboardInterrupt. A normal exit would wait for
-    Python threads and JAX processes that may never finish.
+    If `work` raises an exception, reports it and uses status 1, or 130 for KeyboardInterrupt. A normal exit would wait
+    for Python threads and JAX processes that may never finish.
     """
     try:
         status = work()

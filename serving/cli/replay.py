@@ -50,7 +50,7 @@ async def _replay(records: list[Record], target: OpenTarget) -> int:
 
 
 async def _compare(record: Record, target: Target) -> bool:
-    """Asks one request again, prints what came of it, and returns whether the answers are equal."""
+    """Asks one request again, prints how the answers compare, and returns whether they are equal."""
     try:
         now = json_of(await target.send("POST", record.path, json.dumps(record.request).encode()))
     except ChatError as error:

@@ -1,8 +1,8 @@
-"""Runs the processes of a model as Ray actors. Ray places and watches them, and starts all again if one is lost.
+"""Runs the processes of a model as Ray actors. Ray places and watches them. If one is lost, Ray starts all again.
 
 A Ray Serve replica leads, and starts one actor for each follower. All are in the placement group of the replica, which
 Ray Serve makes and removes with it. If a process is lost, the leader ends, Ray ends the actors that it owns, and Ray
-Serve starts a new replica. docs/multihost.md tells of multihost groups.
+Serve starts a new replica. docs/multihost.md describes multihost groups.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class GroupConfig:
 
     @classmethod
     def of(cls, model: str, settings: Mapping[str, Any]) -> GroupConfig:
-        """Returns the configuration that `settings` describe, which are named as in the three classes.
+        """Returns a configuration with `settings`, each named like a field of one of the three classes.
 
         Raises:
             TypeError: a name is unknown, or a value has the wrong type.
@@ -92,7 +92,7 @@ def replica_options(processes: int, bundle: Mapping[str, float], strategy: str =
 
 
 class Group:
-    """The processes of one model, of which this one answers requests.
+    """The processes of one model. This process leads the others and answers the requests.
 
     Args:
         config: settings of the model and of its processes.

@@ -52,8 +52,8 @@ class EventBatch:
 def _encoded(event: CacheEvent, alone: bool) -> list[Any]:
     """Returns an event as an array.
 
-    `AllBlocksCleared` means all engines of a server to some routers. If other engines have blocks, the event therefore
-    names the blocks that are gone.
+    Some routers take `AllBlocksCleared` as the end of all blocks of a server, whichever engine sent it. Unless `alone`,
+    the array therefore lists the blocks that are gone.
     """
     match event:
         case ChunksStored(parent, hashes, tokens):

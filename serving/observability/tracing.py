@@ -60,7 +60,7 @@ def otlp(endpoint: str) -> Tracing:
 
 
 def _parent(record: Record) -> Context:
-    """Returns the context of the caller's span; an empty one without a valid `traceparent`."""
+    """Returns the context of the caller's span, or an empty context if `traceparent` is missing or invalid."""
     headers = {"traceparent": record.traceparent, "tracestate": record.tracestate}
     return _PROPAGATOR.extract({name: value for name, value in headers.items() if value}, context=Context())
 

@@ -85,7 +85,7 @@ class GzipDecoder:
         self._begun = False
 
     def feed(self, data: bytes, limit: int) -> bytes:
-        """Decodes the next part of the data. Returns at most `limit` bytes, and drops the others.
+        """Decodes the next part of the data. Returns at most `limit` bytes, and drops further bytes.
 
         Args:
             data: the next bytes of the body.

@@ -30,8 +30,8 @@ Chunk = v1.ChatCompletionChunk | v1.TextCompletion
 class EventStream(Response):
     """A response that sends chunks as server-sent events, then `[DONE]`.
 
-    An error before anything was sent becomes a plain JSON error. A later error becomes an event, after which the stream
-    ends without `[DONE]`, which marks the answer as incomplete. A disconnect of the client cancels the backend's call.
+    An error before anything was sent becomes a plain JSON error. A later error becomes an event, and `[DONE]` is not
+    sent, which shows that the answer is incomplete. A disconnect of the client cancels the backend's call.
 
     Args:
         chunks: the chunks of the answer.

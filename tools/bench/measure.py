@@ -102,7 +102,7 @@ class Bench:
         Args:
             model: directory of the model.
             config: configuration of the model.
-            dtype: precision of the weights: float32, bfloat16, int8, or gguf for those of a file.
+            dtype: precision of the weights: float32, bfloat16, int8, or gguf for the weights of a GGUF file.
             cache: folder with the peers' environments.
             probe: measures the machine's limits.
             tries: maximum number of measurements of a case. A case is measured again if other processes use 5 % or more

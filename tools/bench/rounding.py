@@ -67,7 +67,7 @@ def conversations(directory: Path, count: int) -> list[np.ndarray]:
 
     Args:
         directory: folder with the tokenizer.
-        count: conversations of each skill.
+        count: number of conversations of each skill.
     """
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
     samples = [sample for skill in data.SKILLS for sample in data.held_out(3, skill, count)]

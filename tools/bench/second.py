@@ -53,7 +53,7 @@ def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[Serv
 
 
 def first_token(client: Client, model: str, messages: list[dict[str, str]]) -> tuple[float, str]:
-    """Returns the seconds to the first text of an answer, or 0.0 without any text, and then the whole text."""
+    """Returns (seconds, text): the time to the first text of an answer, and its whole text. No text takes 0.0 s."""
     began, first, text = time.monotonic(), 0.0, ""
     fields = {"model": model, "max_tokens": ANSWER, "temperature": 0, "stream": True}
     for chunk in client.chat.completions.create(messages=messages, **fields):

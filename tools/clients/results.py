@@ -50,7 +50,7 @@ class Result:
 
 
 def run(client: ChatClient, environment: Environment, *, rest: str, grpc: str, model: str) -> Result:
-    """Installs a client and runs its program against a server. The result also tells failures.
+    """Installs a client and runs its program against a server. A failure of either is a result that did not pass.
 
     Args:
         client: the client.

@@ -53,7 +53,7 @@ class Report:
         print("| phase | requests | choices | log-probabilities | differing | seconds |\n|---|---|---|---|---|---|")
 
     def add(self, phase: str, answers: list[Answer], seconds: float) -> None:
-        """Compares the answers of a phase, adds the number of differing ones to `differing` and prints a row.
+        """Compares the answers of a phase, adds the number of answers that differ to `differing`, and prints a row.
 
         Writes the first three differences to standard error.
 

@@ -90,9 +90,9 @@ def blocking(client: Client, stream: bool) -> Ask:
 
 
 async def disturb(replicas: Replicas, kills: int, seconds: float, rng: Random, done: asyncio.Event) -> None:
-    """Ends a random server and starts it again, `kills` times, then sets `done`.
+    """Waits, ends a random server and starts it again. Repeats this `kills` times, then sets `done`.
 
-    Each time it first waits for 0.2 to 1 times `seconds`, after both servers are ready.
+    The wait begins when both servers are ready, and takes 0.2 to 1 times `seconds`.
     """
     for kill in range(kills):
         await asyncio.sleep(rng.uniform(0.2, 1) * seconds)
@@ -146,7 +146,7 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 async def exercise(replicas: Replicas, front: ServerProcess, args: argparse.Namespace, rng: Random) -> Counter[str]:
-    """Asks one undisturbed server first, then compares while servers end. Returns the counts of `compare`."""
+    """Asks one undisturbed server, then compares answers while servers are ended. Returns the counts of `compare`."""
     args.name = replicas.servers[0].model
     requests, done = requests_of(args, rng), asyncio.Event()
     async with AsyncClient(replicas.targets[0]) as alone:

@@ -60,7 +60,7 @@ def value(rng: random.Random, depth: int = 3) -> Any:
 
     Args:
         rng: source of the random choices.
-        depth: maximum number of nested arrays and objects. A few values have more on purpose.
+        depth: maximum number of nested arrays and objects. A few values are nested deeper on purpose.
     """
     kind = rng.randrange(8 if depth else 5)
     if kind == 0:

@@ -57,8 +57,7 @@ def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int
     """Yields the result of each family, and of each quantised form, in each dtype on each mesh.
 
     Args:
-        only: parts of names of cases. Cases whose names contain none of them are left out. All cases run if it is
-            empty.
+        only: texts. A case is measured if its name contains one of these texts. If there are none, all cases are.
         dtypes: dtypes of weights and activations.
         meshes: numbers of devices.
     """

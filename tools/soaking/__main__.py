@@ -33,9 +33,9 @@ class Record:
     """A record of one run.
 
     Attributes:
-        ends: number of requests by protocol, "stream" or "plain", manner and end. The end is "VIOLATION" if the manner
-            does not allow it.
-        violations: a line for each request with such an end.
+        ends: number of requests by (protocol, "stream" or "plain", manner, end). The end is "VIOLATION" if the request
+            ended in a way that its manner does not allow.
+        violations: a line for each request that ended so.
         memory: samples of the server's resident memory, in bytes.
     """
 

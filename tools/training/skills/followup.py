@@ -107,7 +107,7 @@ def _capital(rng: Random) -> Sample:
 
 
 def _sum(rng: Random) -> Sample:
-    """Returns a question for a sum, then for one more step from its result. Neither step is held out."""
+    """Returns a question for the next sum, after a turn with the first sum. Neither of the sums is held out."""
     while True:
         a, sign, b = arithmetic.operands(rng)
         total = a + b if sign == "+" else a - b
