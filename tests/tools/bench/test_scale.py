@@ -19,5 +19,9 @@ def test_nobody_leaves_an_empty_queue() -> None:
     assert Host(find("decode, empty queue")).run(5).cancels == []
 
 
+def test_a_queue_may_have_one_place() -> None:
+    assert len(Host(loads(4, 1)[0]).run(5).cancels) == 5
+
+
 def test_few_pages_force_swaps() -> None:
     assert Host(find("swapping")).run(1000).swaps > 0
