@@ -106,7 +106,8 @@ class Load(Protocol):
     def step_tokens(self) -> Mapping[float, int]:
         """Number of prefill and decode steps by their numbers of tokens, as in a histogram.
 
-        The keys are upper bounds. Each step is counted once, at the smallest bound that is not below its tokens.
+        The keys are upper bounds. Each step is counted once: at the smallest bound that is at least its number of
+        tokens.
         """
 
 

@@ -18,8 +18,8 @@ PromptWriter = Literal["template", "server", "rejected"]
 class ChatTemplate(AnswerObject):
     """A model's tool format, and for each part of a conversation whether the chat template or the server writes it.
 
-    "template": the chat template prints the part. "server": the template leaves the part out, so the server writes it
-    into another message. "rejected": requests with the part fail.
+    "template": the chat template prints the part. "server": the template does not print the part, so the server writes
+    it into another message. "rejected": requests with the part fail.
     """
 
     tool_format: str

@@ -40,7 +40,7 @@ class FunctionCallParam(TypedDict):
 
 
 class ToolCallParam(TypedDict):
-    """A tool call that the assistant made. `index`, which calls in chunks have, is accepted and has no effect."""
+    """A tool call that the assistant made. `index` is accepted because calls in chunks have it. It has no effect."""
 
     id: str
     type: Literal["function"]

@@ -56,7 +56,7 @@ class GeneratorWatch:
     Attributes:
         delays: seconds by which the loop was late, at moments 10 ms apart. A token that arrives at such a moment is
             noted too late by these seconds.
-        busy: fraction of one processor that it used.
+        busy: fraction of one processor that this process used.
     """
 
     delays: list[float] = field(default_factory=list)

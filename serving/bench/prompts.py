@@ -1,4 +1,4 @@
-"""Makes the requests of a measurement: prompts of random words of about a given length, or those of a file."""
+"""Makes the requests of a measurement. Prompts are random words of about a given length, or come from a file."""
 
 from __future__ import annotations
 

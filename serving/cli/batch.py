@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _pin_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns the settings, besides the fingerprint, on which answers depend.
+    """Returns the settings that answers depend on, besides the fingerprint.
 
     Sets the date for templates to the day on which the batch was begun, unless a flag sets it.
     """

@@ -86,7 +86,7 @@ class Conversation:
         self._system = system or None
 
     def say(self, text: str) -> None:
-        """Sends a message and prints the answer, which Ctrl-C ends early. Raises `ChatError` if the answer fails."""
+        """Sends a message and prints the answer. Ctrl-C stops the answer. Raises `ChatError` if the answer fails."""
         turns: list[MessageParam] = [*self._turns, {"role": "user", "content": text}]
         system: list[MessageParam] = [{"role": "system", "content": self._system}] if self._system else []
         answer: MessageParam = {"role": "assistant", "content": ""}

@@ -43,7 +43,7 @@ def from_flags(args: argparse.Namespace, config: type[Config], **fixed: Any) -> 
     Args:
         args: the parsed flags.
         config: the configuration class.
-        fixed: settings whose flags are not read.
+        fixed: values of settings whose flags are not read.
     """
     names = [field.name for field in fields(config) if field.name not in fixed]  # type: ignore[arg-type]
     return config(**{name: _value(getattr(args, name)) for name in names}, **fixed)

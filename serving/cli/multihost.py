@@ -49,9 +49,9 @@ def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Calla
 
 
 def open_leader(model: str, engine: EngineConfig, config: MultihostConfig) -> Leader:
-    """Returns a leader that listens for followers. The loss of a follower ends this process.
+    """Returns a leader that listens for followers. If a follower is lost, the leader ends this process.
 
-    The caller can replace the attribute `lost`, the function that ends this process.
+    The caller can set the leader's attribute `lost` to a function that does something else.
 
     Raises:
         ModelError: the model is not found, or lacks `config.json` or `tokenizer.json`.
@@ -63,7 +63,7 @@ def open_leader(model: str, engine: EngineConfig, config: MultihostConfig) -> Le
 
 
 def leave_multihost() -> None:
-    """Waits at most 30 seconds for the other processes, then leaves the multihost group. The leader calls it last."""
+    """Waits at most 30 seconds for the other processes, then leaves the multihost group. The leader leaves last."""
     from jaxchat.multihost.follower import leave_multihost as leave
 
     leave()

@@ -1,8 +1,8 @@
 """Ask a recorded request again, with its seed, and say whether the answer is the same.
 
-RECORD is JSON with the objects request and response, or has such an object on each line. `jaxchat chat --record FILE`
-writes such a file. With ANSWERS, RECORD is the input of a batch and ANSWERS its output. The status is 0 if all answers
-are equal, otherwise 1.
+RECORD is a file with one record in JSON, or with one on each line. A record is an object with request and response.
+`jaxchat chat --record FILE` writes such a file. If ANSWERS is given, RECORD is the input of a batch, and ANSWERS is the
+output of the batch. The status is 0 if all answers are equal, otherwise 1.
 """
 
 from __future__ import annotations

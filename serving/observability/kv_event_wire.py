@@ -1,8 +1,8 @@
 """The wire format of vLLM's KV events, which routers read: three frames with one MessagePack array in the last.
 
-The frames of a batch are the topic, its sequence number (8 bytes, big-endian, from 0), and
-`[timestamp, [event, ...], data_parallel_rank]`. An event is an array that begins with its name. Requires the extra
-`kv-events`.
+The frames of a batch are the topic, the sequence number of the batch (8 bytes, big-endian, from 0), and
+`[timestamp, [event, ...], data_parallel_rank]`. An event is an array that begins with the event's name. Requires the
+extra `kv-events`.
 """
 
 from __future__ import annotations

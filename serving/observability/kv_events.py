@@ -1,4 +1,4 @@
-"""Publishes what the prefix cache stores and evicts over ZeroMQ, for routers. Requires the extra `kv-events`."""
+"""Publishes over ZeroMQ, for routers, what the prefix cache stores and evicts. Requires the extra `kv-events`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LINGER_MS = 200  # time for the last messages to leave
 
 
 class EventBuffer:
-    """The newest batches by their sequence numbers. Engine threads append, other threads read without a lock.
+    """The newest batches. Engine threads append batches, and other threads read batches without a lock.
 
     Args:
         size: number of batches that are kept.

@@ -20,8 +20,8 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 class Tracing:
     """An observer that makes a span for each request. A background thread sends the spans in batches.
 
-    A span is a child of the caller's span if the request names one. Whether the caller samples its trace then decides
-    whether the span is sent. Malformed trace headers are ignored.
+    If the request names the caller's span, the new span is a child of that span, and is sent only if the caller samples
+    the trace. Malformed trace headers are ignored.
 
     Args:
         exporter: sends the spans.

@@ -125,7 +125,7 @@ def _is_batch(value: Any) -> bool:
 
 
 def _whole(name: str, response: Any) -> Json:
-    """Returns the whole answer in a response, which may have been streamed. Raises ValueError if it has none."""
+    """Returns the whole answer in a response, which may be a stream. Raises ValueError if it contains no answer."""
     try:
         chunks = read_events(response) if isinstance(response, str) else response
         answer = join_chunks(chunks) if isinstance(chunks, list) else chunks

@@ -74,7 +74,7 @@ class EventStream(Response):
         """Yields the chunks up to the first with content.
 
         While it waits, sends comments so that proxies keep the connection open. The first comment also sends the
-        headers, because an invalid request would have failed long before.
+        headers of a successful response, because an invalid request would have failed long before.
         """
         while True:
             waiting = asyncio.ensure_future(anext(self.chunks, None))

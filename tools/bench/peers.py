@@ -179,7 +179,7 @@ class Worker:
         return reply
 
     def close(self) -> None:
-        """Closes the input of the process, so that it ends. Kills the process if it does not end within 60 seconds."""
+        """Makes the process end by closing its input. Kills the process if it has not ended after 60 seconds."""
         assert self._process.stdin and self._process.stdout
         with suppress(BrokenPipeError):
             self._process.stdin.close()

@@ -38,7 +38,7 @@ class Run:
     Attributes:
         answers: token ids of each answer.
         seconds: from the first request to the last token.
-        gaps: the longest seconds between two tokens of each answer.
+        gaps: for each answer, the longest time between two tokens, in seconds.
         drafts: drafts that were checked.
         accepted: drafts that were right.
     """
@@ -62,7 +62,7 @@ class Run:
 
 
 async def answer(client: AsyncClient, model: str, request: Request) -> tuple[list[int], float]:
-    """Returns the token ids of an answer, and the longest seconds between two of its tokens."""
+    """Returns the token ids of an answer, and the longest time between two of the tokens, in seconds."""
     tokens: list[int] = []
     gap, last = 0.0, None
     create: Any = client.chat.completions.create

@@ -38,7 +38,7 @@ class Result:
 
     @property
     def row(self) -> tuple[str, ...]:
-        """Cells of the table: "-" if a client has no such check."""
+        """The cells of the client's row in the table. A cell is "-" if the client does not make that check."""
         words = {True: "yes", False: "**no**", None: "-"}
         further = [name for name in self.checks if name not in COLUMNS]
         return (
@@ -50,7 +50,7 @@ class Result:
 
 
 def run(client: ChatClient, environment: Environment, *, rest: str, grpc: str, model: str) -> Result:
-    """Installs a client and runs its program against a server. A failure of either is a result that did not pass.
+    """Installs a client and runs its program against a server. If either fails, the result has not passed.
 
     Args:
         client: the client.

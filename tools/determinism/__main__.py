@@ -40,7 +40,7 @@ COUNTERS = "num_preemptions_total", "compiles_after_ready_total", "spec_decode_n
 
 
 class Report:
-    """A comparison of each phase's answers with the expected ones, printed as a Markdown table.
+    """A comparison of each phase's answers with the expected answers, printed as a Markdown table.
 
     Args:
         requests: the requests of every phase.

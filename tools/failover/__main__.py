@@ -108,10 +108,10 @@ async def compare(
     asks: list[tuple[str, Ask]], requests: list[Request], expected: list[Answer], args: argparse.Namespace,
     done: asyncio.Event,
 ) -> Counter[str]:  # fmt: skip
-    """Sends requests until `done` is set and at least `args.requests` were sent.
+    """Sends requests until `done` is set and at least `args.requests` were sent. Compares answers with `expected`.
 
     Returns:
-        The numbers of all requests, of the requests of each way, and of lost and different answers.
+        The number of requests, also by the name of their way, and the numbers of lost and different answers.
     """
     counts: Counter[str] = Counter()
     numbers = itertools.count()

@@ -77,8 +77,8 @@ class Kinds:
 def kind_of(name: str, scope: str) -> str:
     """Returns the kind of an operation.
 
-    Operations with "copy" in their names, and those in the scope of a parameter, are copies. Operations outside the
-    decoder are sampling, including the few that unpack the input and store the slots' state.
+    Operations with "copy" in their names, and operations in the scope of a parameter, are copies. Operations outside
+    the decoder count as sampling, including the few that unpack the input and store the slots' state.
 
     Args:
         name: name of the operation.

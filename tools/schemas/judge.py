@@ -49,7 +49,7 @@ class Judge:
         self._closing[list(self._tokenizer.stop_tokens)] = True
 
     def verdicts(self, shape: Shape, seed: int) -> Iterator[str]:
-        """Yields the verdicts on a schema. Those on wrong grammars begin with WRONG.
+        """Yields the verdicts on a schema. Verdicts on wrong grammars begin with WRONG.
 
         Args:
             shape: the schema, and a function that draws values for it.
@@ -149,7 +149,7 @@ _IN_PLACE = ("allOf", "anyOf", "oneOf")
 
 
 def closed(schema: Any) -> Any:
-    """Returns a schema of 2020-12 that forbids undeclared members. The answers of jaxchat never have any."""
+    """Returns a schema of 2020-12 that forbids undeclared members. Answers of jaxchat never have undeclared members."""
     if not isinstance(schema, dict):
         return schema
     result = dict(schema)

@@ -26,7 +26,7 @@ Status = Literal["equal", "refused by both", "by rule", "only jaxchat refuses", 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A comparison of two prompts: jaxchat's for a conversation, and that of `transformers` for its `plain_form`.
+    """A comparison of two prompts for a conversation. That of `transformers` is for the conversation's `plain_form`.
 
     Attributes:
         conversation: the name of the conversation.

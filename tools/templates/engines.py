@@ -1,4 +1,4 @@
-"""Renders conversations in two ways: as for a request to the server, and by `apply_chat_template`."""
+"""Renders conversations in two ways: as the server does for a request, and with `apply_chat_template`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ class Jaxchat:
         return Prompt(tuple(ids), self.decode(ids))
 
     def control(self) -> str:
-        """Returns the spelling of the last control token that the template writes, or any other if it writes none."""
+        """Returns the spelling of the last control token that the template writes.
+
+        If the template writes no control token, returns the spelling of any control token.
+        """
         turns = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
         prompt = self.prompt(Conversation(name="control", messages=[*turns, turns[0]]))
         controls = self.tokenizer.control_tokens.ids

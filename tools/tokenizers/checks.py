@@ -63,9 +63,9 @@ def streamed(subject: Subject, ids: Sequence[int]) -> str:
 
 
 def sequences(subject: Subject, rng: Random, count: int) -> Iterator[list[int]]:
-    """Yields sequences of ids: first some that together hold each id once, then `count` random ones.
+    """Yields sequences of ids: first some that together have each id once, then `count` random sequences.
 
-    Half of the random sequences have only tokens that split characters, if the tokenizer has any.
+    Half of the random sequences have only tokens that split characters, if the tokenizer has such tokens.
     """
     size = subject.tokenizer.size
     known = [id_ for id_ in range(size) if subject.tokenizer.spelling_of(id_) is not None]

@@ -47,8 +47,8 @@ def cost(subject: Subject, library: Tokenizer, kind: str, text: str, repetitions
         library: a separate tokenizer object of the library. Its settings are changed.
         kind: name of the message in results.
         text: the message.
-        repetitions: number of runs. The fastest run counts. If the GIL was held long, this is measured up to five
-            times more.
+        repetitions: number of runs. The fastest run counts. The time for which the GIL is held is measured until it is
+            short, at most `repetitions` + 5 times. The shortest time counts.
     """
     rendered = subject.rendered(text)
     alone = []

@@ -16,7 +16,7 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 class AsyncCalls:
-    """Calls of the chat service over several replicas. A call whose replica is lost goes on at another one.
+    """Calls of the chat service over several replicas. A call whose replica is lost goes on at another replica.
 
     Args:
         replicas: the replicas, with channels of `grpc.aio`.
@@ -28,7 +28,7 @@ class AsyncCalls:
         self.policy = policy
 
     async def unary(self, method: str, request: Any, *, timeout: float | None = None, metadata: Metadata = ()) -> Any:
-        """Returns the answer of a method without streams. If a replica is lost, another one gets the request again.
+        """Returns the answer of a method without streams. If a replica is lost, sends the request to another replica.
 
         Args:
             method: name of the method, such as `Complete`.
@@ -128,8 +128,8 @@ class AsyncCalls:
     async def refresh(self, *, failed: bool = False) -> None:
         """Asks DNS for the addresses of named replicas, if it was not asked for some time.
 
-        If a call has just `failed`, this time is 2 seconds, otherwise 30. If DNS is asked, also closes the channels of
-        replicas that DNS no longer lists and that have no open call.
+        This time is 2 seconds if a call has just `failed` or no address is known, and otherwise 30 seconds. If DNS is
+        asked, also closes the channels of replicas that DNS no longer lists and that have no open call.
         """
         if not self.replicas.stale(failed=failed):
             return

@@ -32,12 +32,13 @@ _BROKEN = ("Stream removed", "RST_STREAM")  # gRPC's words for broken connection
 class FailoverPolicy:
     """Limits of the attempts of one call.
 
-    A call asks one replica after the other, until one answers. After the first round over all replicas the call fails,
-    unless its answer had already begun. Then it tries further rounds, with a pause before each.
+    A call asks one replica after the other, until one answers. If no replica answers and no part of the answer has come
+    before, the call fails after this first round. If a part has come before, the call asks all replicas again, in
+    further rounds with a pause before each.
 
     Attributes:
         rounds: maximum number of rounds without progress.
-        busy_rounds: maximum number of rounds without progress if in one of these rounds a replica had no room.
+        busy_rounds: maximum number of rounds without progress, if a replica had no room in one of these rounds.
         first_pause: seconds before the second round. Each further pause is twice as long.
         longest_pause: maximum pause, in seconds.
         error: converts an error of gRPC to the error that the call raises.
@@ -68,10 +69,10 @@ def kind_of(error: grpc.RpcError) -> Failure:
 
 
 def none_reached(errors: Sequence[grpc.RpcError], policy: FailoverPolicy) -> ChatError:
-    """Returns the error of a call that no replica answered.
+    """Returns the error to raise for a call that no replica answered.
 
-    This is the first of `errors` that is not "lost" (see `kind_of`). If all are "lost", it is the only error, or in
-    place of several errors a new one that says that no replica can be reached.
+    This is the first of `errors` whose kind is not "lost" (see `kind_of`), or the only error. If there are several
+    errors and all are "lost", it is a new error, which says that no replica can be reached.
     """
     for error in errors:
         if len(errors) == 1 or kind_of(error) != "lost":

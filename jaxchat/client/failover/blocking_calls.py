@@ -17,7 +17,7 @@ from jaxchat.client.failover.resumable import OtherFingerprint, Resumable
 
 
 class BlockingCalls:
-    """Calls of the chat service over several replicas. A call whose replica is lost goes on at another one.
+    """Calls of the chat service over several replicas. A call whose replica is lost goes on at another replica.
 
     Usable from several threads.
 
@@ -82,8 +82,8 @@ class BlockingCalls:
     def refresh(self, *, failed: bool = False) -> None:
         """Asks DNS for the addresses of named replicas, if it was not asked for some time.
 
-        If a call has just `failed`, this time is 2 seconds, otherwise 30. If DNS is asked, also closes the channels of
-        replicas that DNS no longer lists and that have no open call.
+        This time is 2 seconds if a call has just `failed` or no address is known, and otherwise 30 seconds. If DNS is
+        asked, also closes the channels of replicas that DNS no longer lists and that have no open call.
         """
         if not self.replicas.stale(failed=failed):
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tools.bench.scale import Host, Load, loads
 
 
@@ -20,7 +22,7 @@ def test_nobody_leaves_an_empty_queue() -> None:
 
 
 def test_a_queue_may_have_one_place() -> None:
-    assert len(Host(loads(4, 1)[0]).run(5).cancels) == 5
+    assert len(Host(replace(find("decode"), queued=1)).run(5).cancels) == 5
 
 
 def test_few_pages_force_swaps() -> None:
