@@ -14,7 +14,7 @@ from jaxchat.client.params import (
 )
 
 Prompt = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
-"""A text, several texts, the token ids of a text, or those of several texts."""
+"""A text, several texts, the token ids of a text, or the token ids of several texts."""
 
 
 class TextParams(GenerationParams, total=False):

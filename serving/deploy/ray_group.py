@@ -105,7 +105,7 @@ class Group:
         self.session: Session
 
     async def start(self) -> Session:
-        """Starts the followers, loads the model in all processes, and returns the session, which is started.
+        """Starts the followers, loads the model in all processes, and returns a session that has been started.
 
         Raises:
             ModelError: the model cannot be loaded.

@@ -200,7 +200,7 @@ def _error(body: Mapping[str, Any], status: int) -> Any:
 
 
 def _config(llm_config: Any) -> GroupConfig:
-    """Reads Ray's configuration. Raises ValueError for settings that are not applied."""
+    """Reads Ray's configuration. Raises ValueError for settings that this server does not apply."""
     loading, placement = llm_config.model_loading_config, llm_config.placement_group_config or {}
     source = loading.model_source or llm_config.model_id
     if not isinstance(source, str):

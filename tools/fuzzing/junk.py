@@ -79,7 +79,7 @@ def value(rng: random.Random, depth: int = 3) -> Any:
 
 
 def deep(levels: int) -> list[Any]:
-    """Returns `levels` nested arrays, but at most 500, because the standard encoder supports only about 1000."""
+    """Returns `levels` nested arrays, but at most 500, so that the standard encoder can write them."""
     result: list[Any] = []
     for _ in range(min(levels, 500)):
         result = [result]

@@ -69,7 +69,7 @@ class Stepper:
 
     @torch.inference_mode()
     def decode(self, users: int, prompt: int, steps: int) -> float:
-        """Returns the seconds per decode step. Three steps before the measured ones warm up and capture the graph.
+        """Returns the seconds per decode step. Three steps before the measured steps warm up and capture the graph.
 
         Args:
             users: number of sequences.

@@ -18,7 +18,7 @@ from tools.parity.forms.writers import Case, Tensors, save
 SIZES = dict(head_dim=32, intermediate_size=256, num_hidden_layers=2)
 """Sizes with which each of eight devices has whole groups of 32 inputs."""
 GGUF_SIZES = dict(hidden_size=256, intermediate_size=256, num_hidden_layers=2)
-"""Sizes for blocks of 256 inputs, of which eight devices have whole groups of 32."""
+"""Sizes for blocks of 256 inputs. Each of eight devices then has whole groups of 32 inputs."""
 FORMS = (
     "gptq",
     "gptq, activation order, asymmetric",

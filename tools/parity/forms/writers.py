@@ -159,7 +159,7 @@ def floats(strategy: str, scale: str, quantization: dict[str, Any], block: int =
 
     Args:
         strategy: what has one scale: "tensor", "channel" or "block".
-        scale: end of the name of the scales.
+        scale: last part of the scales' name, such as "weight_scale".
         quantization: the `quantization_config`.
         block: width and height of a block.
     """
