@@ -17,7 +17,7 @@ from serving.bench.request import Timing, send
 if TYPE_CHECKING:
     import aiohttp
 
-_TIMES = (1, 2)  # how often the prompts that show how many tokens a word has have each word
+_TIMES = (1, 2)  # how often each of the two prompts that measure the tokens of a word repeats all words
 
 
 class Bench:

@@ -13,7 +13,7 @@ from tools.clients.environments import Environment
 
 COLUMNS = ("plain", "streamed", "tools", "structured")
 TIMEOUT = 300.0  # seconds for a whole program
-QUIET = {  # nothing else than the server is called
+QUIET = {  # clients must not call anything except the server
     "GRADIO_ANALYTICS_ENABLED": "False",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
 }

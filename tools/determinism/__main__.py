@@ -77,7 +77,7 @@ async def run(args: argparse.Namespace) -> int:
     rng, began = Random(args.seed), time.monotonic()
     engine = from_flags(args, EngineConfig)
     async with await jaxchat.load_async(args.model, config=engine) as local:
-        # The limit of drafts changes no program, so one engine can do without.
+        # The limit of drafts changes no program, so one engine can answer with and without drafts.
         session: Any = local.transport.session
         model = session.model_id
         space = RequestSpace(

@@ -47,7 +47,7 @@ class Replicas:
         self.servers = [ServerProcess(*flags) for _ in range(2)]
         self.targets = [server.grpc for server in self.servers]
         self.ends: Counter[str] = Counter()
-        self.running = 0  # sequences that ran on servers when these ended
+        self.running = 0  # sequences that were running on servers when the servers were ended
 
     def end(self, index: int, number: signal.Signals) -> None:
         """Ends a server by a signal, and waits for it."""

@@ -150,7 +150,7 @@ class Attempts:
         else:
             self._replicas.failed(self._replica)
             accepted = bool(call.initial_metadata()) and error_of(error).request_id is None
-            self._begun |= kind == "lost" and accepted  # what a server rejects by itself has not begun
+            self._begun |= kind == "lost" and accepted  # a call that the server itself rejects has not begun
         return self._next()
 
     def mismatched(self, mismatch: OtherFingerprint) -> float:

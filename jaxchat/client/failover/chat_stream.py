@@ -32,7 +32,7 @@ class ResumableChat:
         self._prompt: Delivered[list[int]] = Delivered("prompt", [])
         self._first: v1.ChatCompletionChunk | None = None
         self._repeats = False  # whether the present attempt began with what was delivered
-        self._usage = not request.stream_options.include_usage  # whether the usage needs no delivery any more
+        self._usage = not request.stream_options.include_usage  # whether the usage was delivered or not requested
 
     @property
     def ended(self) -> bool:
