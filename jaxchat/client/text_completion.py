@@ -51,8 +51,8 @@ class TextLogprobs(AnswerObject):
     """The log-probabilities of a text.
 
     `entries` has one object for each token. The other fields have the same values as four lists, with the names of the
-    completions API. Each item of `top_logprobs` maps the texts of tokens to log-probabilities. If several tokens have
-    the same text, it has the log-probability of the likeliest.
+    completions API. An item of `top_logprobs` maps texts of tokens to log-probabilities. If several tokens have the
+    same text, it has the log-probability of the likeliest. The item is None for the first token of a prompt.
     """
 
     entries: tuple[TextTokenLogprob, ...]

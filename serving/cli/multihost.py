@@ -63,7 +63,10 @@ def open_leader(model: str, engine: EngineConfig, config: MultihostConfig) -> Le
 
 
 def leave_multihost() -> None:
-    """Waits at most 30 seconds for the other processes, then leaves the multihost group. The leader leaves last."""
+    """Waits at most 30 seconds until all processes leave the multihost group, and leaves it together with them.
+
+    The leader calls this after `Leader.end`.
+    """
     from jaxchat.multihost.follower import leave_multihost as leave
 
     leave()

@@ -32,9 +32,9 @@ _BROKEN = ("Stream removed", "RST_STREAM")  # gRPC's words for broken connection
 class FailoverPolicy:
     """Limits of the attempts of one call.
 
-    A call asks one replica after the other, until one answers. If no replica answers and no part of the answer has come
-    before, the call fails after this first round. If a part has come before, the call asks all replicas again, in
-    further rounds with a pause before each.
+    A call asks one replica after the other, until one answers. If all replicas were asked and none has begun to answer,
+    the call fails after this first round. If a replica has begun to answer and was lost, the call asks all replicas
+    again, in further rounds with a pause before each.
 
     Attributes:
         rounds: maximum number of rounds without progress.
