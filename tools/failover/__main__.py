@@ -166,7 +166,7 @@ async def exercise(replicas: Replicas, front: ServerProcess, args: argparse.Name
 
 
 def ways(rest: openai.AsyncOpenAI, native: AsyncClient, client: Client) -> list[tuple[str, Callable[[bool], Ask]]]:
-    """Returns the ways to send requests: a name, and a function that takes whether to stream and returns an `Ask`."""
+    """Returns the ways to send requests: the name of each, and a function of `stream` that returns an `Ask`."""
     return [
         ("openai", lambda stream: asking(rest, stream)),
         ("asyncio", lambda stream: asking(native, stream)),

@@ -26,7 +26,9 @@ Status = Literal["equal", "refused by both", "by rule", "only jaxchat refuses", 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A comparison of two prompts for a conversation. That of `transformers` is for the conversation's `plain_form`.
+    """A comparison of two prompts for a conversation: the prompt of jaxchat, and the prompt of `transformers`.
+
+    `transformers` gets the conversation in its `plain_form`.
 
     Attributes:
         conversation: the name of the conversation.
