@@ -76,7 +76,7 @@ class TextLogprobs(AnswerObject):
 class TextChoice(AnswerObject):
     """A completion of a prompt, or its next part.
 
-    If each prompt has `n` choices, choice i of prompt p has the index p * n + i. Choices and prompts count from 0.
+    If each prompt has `n` choices, choice i of prompt p has the index p * n + i. Numbers begin at 0.
 
     `logprobs`, `token_ids` and `prompt_token_ids` are None unless the request asks for them.
     """

@@ -1,4 +1,4 @@
-"""Trains the bundled model on generated conversations. Starts with random parameters, a checkpoint or a model folder."""
+"""Trains the bundled model on generated conversations. Starts from random parameters, a checkpoint or a folder."""
 
 from __future__ import annotations
 
