@@ -137,7 +137,7 @@ def state_path(output: Path) -> Path:
 
 
 def begun_header(output: Path) -> Header:
-    """Returns the header of an output file's state, or {} if there is no state or its header is incomplete.
+    """Returns the header of an output file's state, or {} if the state is missing or its header is incomplete.
 
     Raises:
         ValueError: the file with the state's name is not the state of a batch.

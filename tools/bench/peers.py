@@ -47,7 +47,7 @@ class Peer:
 
     @property
     def with_gguf(self) -> Peer | None:
-        """The variant of this peer that serves a GGUF file without converting it, or None if there is no variant."""
+        """The variant of this peer that serves a GGUF file without converting it, or None if it has no such variant."""
         if self.way == "grpc":
             return replace(self, worker="gguf_door")
         return self if self.worker == "llama_loop" else None

@@ -26,7 +26,7 @@ def split_targets(targets: str | Iterable[str]) -> tuple[str, ...]:
     """Returns the targets in a text such as `a:50051,b:50051`, or in a list, without repetitions.
 
     Raises:
-        ValueError: there is no target.
+        ValueError: `targets` does not contain a target.
     """
     texts = targets.split(",") if isinstance(targets, str) else targets
     names = tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
