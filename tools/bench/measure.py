@@ -154,7 +154,10 @@ class Bench:
                 )
 
     def _calmest(self, worker: Worker, case: Case, repetition: int) -> Measured:
-        """Returns the first try that other processes hardly disturbed. If none is, returns the least disturbed try."""
+        """Measures a case until other processes hardly disturb a try, and returns this try.
+
+        If all tries are disturbed, returns the least disturbed try.
+        """
         results: list[Measured] = []
         for number in range(self._tries):
             results.append(self._measure(worker, case, repetition * self._tries + number))

@@ -4,9 +4,9 @@ One engine in this process answers each task with drafts and without, in turn, s
 Every request runs once before, so that its prompt is in the prefix cache. A task has four requests. With more than four
 users, some requests are sent several times. The answers must be equal, and the exit status is 1 if any are not.
 
-The table compares both ways by tokens per second, with their ratio, and by the longest gap between successive tokens of
-an answer (95th percentile). For drafts, it also has the tokens of a sequence in one step, and the share of drafts that
-were right.
+The table compares both ways by tokens per second, with the ratio, and by the longest gap between successive tokens of
+an answer (95th percentile). For drafts, the table also has the tokens of a sequence in one step, and the share of
+drafts that were right.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Result:
 
     @property
     def row(self) -> tuple[str, ...]:
-        """The cells of the client's row in the table. A cell is "-" if the client does not make that check."""
+        """The cells of the client's row in the table. For a check that the client does not make, the cell is "-"."""
         words = {True: "yes", False: "**no**", None: "-"}
         further = [name for name in self.checks if name not in COLUMNS]
         return (

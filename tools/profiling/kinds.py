@@ -64,8 +64,8 @@ class Kinds:
     def _scope(self, name: str) -> str:
         """Returns the scope of an operation.
 
-        If the operation has no scope, the scope is that of its last inner operation if it is a fusion. Otherwise the
-        scope is that of the loop or branch around the operation.
+        A fusion without a scope has the scope of its last inner operation. Any other operation without a scope has the
+        scope of the loop or branch around the operation.
         """
         root = self._roots.get(self._calls.get(name, ""), "")
         if scope := self._scopes.get(name) or (name not in self.containers and self._scopes.get(root)):
