@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def text_routes(backend: ChatBackend, max_body: int, allow_unknown: bool, keep_alive: float) -> list[Route]:
-    """Returns the routes. Arguments are as for `serving.rest.app.Api`."""
+    """Returns the routes. The arguments are those of `serving.rest.app.Api`."""
     api = TextApi(backend, max_body, allow_unknown, keep_alive)
     return [
         Route("/v1/completions", api.complete, methods=["POST"]),
@@ -45,7 +45,7 @@ def text_routes(backend: ChatBackend, max_body: int, allow_unknown: bool, keep_a
 
 
 class TextApi:
-    """The handlers of the endpoints. Arguments are as for `serving.rest.app.Api`."""
+    """The handlers of the endpoints. The arguments are those of `serving.rest.app.Api`."""
 
     def __init__(self, backend: ChatBackend, max_body: int, allow_unknown: bool, keep_alive: float) -> None:
         self._backend, self._max_body = backend, max_body

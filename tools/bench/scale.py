@@ -98,7 +98,7 @@ class Host:
             times.append(milliseconds)
             rows.append(size)
             if self._load.queued:
-                victim = self._number - self._rng.randrange(self._load.queued // 2)
+                victim = self._number - self._rng.randrange(max(self._load.queued // 2, 1))
                 cancels.append(1000 * _timed(lambda number=victim: self._scheduler.cancel(number))[0])
             self._fill()
         return Measured(times, cancels, statistics.mean(rows), self._scheduler.preemptions)

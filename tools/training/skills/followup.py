@@ -107,7 +107,7 @@ def _capital(rng: Random) -> Sample:
 
 
 def _sum(rng: Random) -> Sample:
-    """Returns a question for a sum, then for one more step from its result. Neither step is held out."""
+    """Returns a question that adds to the result of an earlier sum, or subtracts from it. No sum is held out."""
     while True:
         a, sign, b = arithmetic.operands(rng)
         total = a + b if sign == "+" else a - b

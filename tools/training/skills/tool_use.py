@@ -36,8 +36,8 @@ def make_call(rng: Random) -> Sample:
 def make_decline(rng: Random) -> Sample:
     """Returns a request that no declared tool fits.
 
-    Small talk and known facts get their usual answer. Other requests are declined. If no tool is declared, they get the
-    answer to unknown questions.
+    Small talk and known facts get their usual answer. Other requests are declined. If no tool is declared, these other
+    requests get the answer to unknown questions.
     """
     if rng.random() < 0.4:
         other = trained(rng.choice((small_talk, about, capitals)).make, rng)
