@@ -39,7 +39,8 @@ class Load:
         prompt: tokens of each prompt.
         answer: minimum and maximum number of tokens of an answer.
         pages: size of the page pool, divided by the number of slots.
-        drafts: most draft tokens of a sequence in a step; if there are any, half of the slots stay free for them.
+        drafts: maximum number of draft tokens of one sequence in a step. If it is above 0, half of the slots stay free
+            for draft tokens.
     """
 
     name: str
