@@ -8,6 +8,9 @@
 # make bench  measure beside the peers; ARGS="--install-peers" installs these first
 # make clients  drive the server with other people's packages; ARGS names some, or is "--write docs/clients.md"
 # make ray    serve the bundled model under Ray, on a cluster of nodes on this machine, and end processes of it
+# make docs   build the documentation site into site/; a warning is an error
+# make docs-serve  serve it, and build again when a page changes
+# make docs-test  build it, and check its links, its code blocks and what it quotes
 # make aot    compile for TPUs without having one, check the programs, write docs/tpu.md; takes half an hour
 # make aot-gpu  the same for an H200, without a document
 
@@ -20,6 +23,7 @@ ARGS ?=
 BUF_VERSION := 1.75.0
 BUF := .npm/node_modules/.bin/buf
 BIN := $(VENV)/bin
+DOCS_PORT ?= 8080
 AOT_VENV ?= .venv-aot
 GPU_VENV ?= .venv-gpu
 RAY_VENV ?= .venv-ray
@@ -29,7 +33,7 @@ VLLM_VERSION := 0.29.0
 PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PINS := pyproject.toml $(wildcard constraints/*.txt)
 
-.PHONY: run test exhaustive quick lint buf pytest sanitize proto baseline bench clients ray aot aot-gpu clean venv
+.PHONY: run test exhaustive quick lint buf pytest sanitize proto baseline bench clients docs docs-serve docs-test ray aot aot-gpu clean venv
 
 # Runs every time, so that PYTHON is compared with an environment that is there already.
 venv:
@@ -99,6 +103,16 @@ bench: $(VENV)/.dev-stamp
 clients: $(VENV)/.dev-stamp
 	$(BIN)/python -m tools.clients $(ARGS)
 
+# The variable hides an advertisement for another program.
+docs: $(VENV)/.dev-stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-serve: $(VENV)/.dev-stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --dev-addr localhost:$(DOCS_PORT)
+
+docs-test: $(VENV)/.dev-stamp
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_extending.py tests/tools/docs
+
 # Ray Serve LLM needs vLLM's classes of requests, and nothing else of vLLM.
 $(RAY_VENV)/.stamp: $(PINS) tools/ray_requirements.txt
 	tools/environment.sh check $(RAY_VENV) $(PYTHON)
@@ -134,4 +148,4 @@ aot-gpu: $(GPU_VENV)/.stamp
 	  JAX_PLATFORMS=cpu $(GPU_VENV)/bin/python -m tools.aot.gpu $(ARGS)
 
 clean:
-	rm -rf build dist *.egg-info .clients .npm .pytest_cache .pytest_home .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf build dist site *.egg-info .clients .npm .pytest_cache .pytest_home .mypy_cache .ruff_cache .hypothesis .coverage

@@ -1,0 +1,1 @@
+"""The documentation site's generated pages: the home page, and the reference made from sources."""

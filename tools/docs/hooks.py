@@ -1,0 +1,67 @@
+"""Hooks of MkDocs: pages made from files outside `docs/`, and links that suit both the site and the repository.
+
+The reference is not committed. It takes a second to make from docstrings, flags and `proto/`, so it cannot lag.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from posixpath import normpath, relpath
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from tools.docs.command_line import command_line_page
+from tools.docs.protocol import protocol_page
+from tools.docs.python_api import client_page, python_page
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "LICENSE": "license.md",
+}
+GENERATED: dict[str, Callable[[], str]] = {
+    "reference/python.md": python_page,
+    "reference/client.md": client_page,
+    "reference/command-line.md": command_line_page,
+    "reference/protocol.md": protocol_page,
+}
+LINK = re.compile(r"(\]\()([^)\s:#]+)(?=[)#])")
+CODE = re.compile(r"`[^`\n]*`")
+ROW = re.compile(r"^\|.*$", re.MULTILINE)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the pages that are copied or generated."""
+    for source, target in COPIED.items():
+        text = (ROOT / source).read_text("utf-8")
+        files.append(File.generated(config, target, content=text if source != "LICENSE" else f"# License\n\n{text}"))
+    for target, make in GENERATED.items():
+        files.append(File.generated(config, target, content=make()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Returns the page's text with links between pages of the site, and pipes in tables as Python-Markdown reads them."""
+    copied = {target: source for source, target in COPIED.items()}
+    target = page.file.src_uri
+    place = copied.get(target, target if target.startswith("reference/") else f"docs/{target}")
+    text = LINK.sub(lambda link: f"{link[1]}{_link(link[2], place, target)}", markdown)
+    return ROW.sub(lambda row: CODE.sub(lambda code: code[0].replace(r"\|", "|"), row[0]), text)
+
+
+def _link(link: str, place: str, page: str) -> str:
+    """Returns a link of the file `place`, a path from the root of the repository, as the page of the site has it."""
+    if place == page:  # generated: its links are those of the site
+        return link
+    target = normpath(f"{Path(place).parent.as_posix()}/{link}")
+    in_docs = COPIED.get(target, target.removeprefix("docs/"))
+    site = "reference/protocol.md" if target.startswith("proto/") else in_docs
+    return relpath(site, Path(page).parent.as_posix())
