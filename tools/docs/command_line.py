@@ -10,8 +10,8 @@ from serving.cli import main
 INTRODUCTION = """\
 # Command line and settings
 
-This page has the text of `jaxchat COMMAND --help`. [Operations](../operations.md#settings) says how settings are written
-and checked, and what they are called in Python.
+This page has the text of `jaxchat COMMAND --help`. [Operations](../operations.md#settings) says how settings are
+written and checked, and what they are called in Python.
 """
 
 

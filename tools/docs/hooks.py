@@ -27,6 +27,7 @@ COPIED = {
     "SECURITY.md": "security.md",
     "LICENSE": "license.md",
 }
+BEFORE = {"README.md": "---\nhide: [navigation]\n---\n", "LICENSE": "# License\n\n"}
 GENERATED: dict[str, Callable[[], str]] = {
     "reference/python.md": python_page,
     "reference/client.md": client_page,
@@ -41,15 +42,15 @@ ROW = re.compile(r"^\|.*$", re.MULTILINE)
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are copied or generated."""
     for source, target in COPIED.items():
-        text = (ROOT / source).read_text("utf-8")
-        files.append(File.generated(config, target, content=text if source != "LICENSE" else f"# License\n\n{text}"))
+        text = BEFORE.get(source, "") + (ROOT / source).read_text("utf-8")
+        files.append(File.generated(config, target, content=text))
     for target, make in GENERATED.items():
         files.append(File.generated(config, target, content=make()))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Returns the page's text with links between pages of the site, and pipes in tables as Python-Markdown reads them."""
+    """Returns the text with links between pages of the site, and with pipes in tables as Python-Markdown reads them."""
     copied = {target: source for source, target in COPIED.items()}
     target = page.file.src_uri
     place = copied.get(target, target if target.startswith("reference/") else f"docs/{target}")
