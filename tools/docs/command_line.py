@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 
 from serving.cli import main
+from tools.docs.docstrings import markdown_of
 
 INTRODUCTION = """\
 # Command line and settings
@@ -19,7 +20,7 @@ def command_line_page() -> str:
     """Returns the page of all commands with their flags. A group of flags that a former command has is only named."""
     lines, known = [INTRODUCTION], dict[str, str]()
     for name, parser in commands().items():
-        lines += [f"## jaxchat {name}", "", sentence(parser.description), ""]
+        lines += [f"## jaxchat {name}", "", markdown_of(parser.description), ""]
         for group in parser._action_groups:
             rows = list(flags(group))
             if not rows:
@@ -51,10 +52,6 @@ def flags(group: argparse._ArgumentGroup) -> Iterator[str]:
         value = _value(action)
         names = ", ".join(f"`{name}{value}`" for name in action.option_strings) or f"`{value.strip()}`"
         yield f"| {names} | {cell(str(action.help or '') % {'default': action.default})} |"
-
-
-def sentence(text: str | None) -> str:
-    return cell(" ".join((text or "").split()))
 
 
 def cell(text: str) -> str:
