@@ -25,7 +25,10 @@ def llama(keys: ModelKeys, base: Config) -> Config:
 
 
 def mistral_3(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Ministral 3, or for Mistral if positions do not scale the queries."""
+    """Returns the keys to put into `base`.
+
+    If positions scale the queries, the model is Ministral 3. Otherwise it is Mistral.
+    """
     if not keys.has("attention.temperature_scale"):
         return {"sliding_window": None}
     return {"architectures": ["Ministral3ForCausalLM"], "rope_scaling": _with_query_scale(keys, base)}

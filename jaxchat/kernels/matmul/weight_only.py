@@ -121,8 +121,8 @@ class WeightOnly:
 class TiedTable:
     """An embedding that also serves as head, kept twice: as a table for look-ups, and as a matrix for products.
 
-    It is made for rows that have several groups or codes of 4 bits. A product with a table of such rows would first
-    unpack all codes into memory.
+    An embedding is kept twice if its codes have 4 bits, or if its rows have more than one group. A product with such a
+    table would first unpack all codes into memory.
     """
 
     table: WeightOnly
