@@ -50,7 +50,7 @@ def read(directory: Path, programs: Mapping[str, Kinds]) -> Trace:
             are left out.
 
     Raises:
-        ValueError: there is no trace.
+        ValueError: the folders contain no trace.
     """
     traces = list(directory.rglob("*.trace.json.gz"))
     if not traces:

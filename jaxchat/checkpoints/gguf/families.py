@@ -134,7 +134,7 @@ def gpt_oss(keys: ModelKeys, base: Config) -> Config:
 
 
 def granite(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Granite 3. Raises ModelError if a key of the file is missing or wrong."""
+    """Returns the keys to add to `base` for Granite 3. A missing key counts as 1. Raises ModelError if one is wrong."""
     return {
         "embedding_multiplier": keys.number("embedding_scale", 1.0),
         "attention_multiplier": keys.number("attention.scale", 1.0),
