@@ -19,8 +19,9 @@ _NamesModel = v1.TokenizeRequest | v1.DetokenizeRequest | v1.GetCapabilitiesRequ
 class ModelRouter:
     """A `serving.backend.LocalBackend` of several models. Each model has its own session and engine.
 
-    It is ready while all sessions are ready. If a request names an unknown model, the first session refuses it, so that
-    its logs and metrics include the request. The error lists the names of all models.
+    It is ready while all sessions are ready. If a request for an answer or for a rendered prompt names an unknown
+    model, the first session refuses it, so that its logs and metrics include the request. The router itself refuses
+    other requests that name an unknown model. The error lists the names of all models.
 
     Args:
         sessions: at least one session. No two sessions have a name in common.

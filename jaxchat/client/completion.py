@@ -42,7 +42,10 @@ def optional(proto: Any, name: str) -> Any:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FunctionCall(AnswerObject):
-    """A call of a function: its `name`, and its `arguments` as JSON text. Chunks have `FunctionCallDelta` instead."""
+    """A call of a function: its `name`, and its `arguments` as JSON text. Chunks have `FunctionCallDelta` instead.
+
+    The text is incomplete if the answer stops within the call, for example at `max_tokens`.
+    """
 
     name: str
     arguments: str

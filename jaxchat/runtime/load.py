@@ -106,7 +106,7 @@ def load_runner(
     the process. Compilations are counted until `Loaded.close`.
 
     Args:
-        directory: a model in Hugging Face or Orbax format.
+        directory: a model in Hugging Face or Orbax format, or the view of a GGUF file, see `find_model`.
         engine: settings.
         valid: number of token ids, counted from 0, that the tokenizer knows.
         text_digest: digest of tokenizer and chat template, for the fingerprint.

@@ -19,12 +19,13 @@ def recorded(client: Client, request: dict[str, Any], path: Path) -> Iterator[It
 
     Args:
         client: answers the request.
-        request: the arguments of `create`, without `stream`. The record omits arguments that are None.
+        request: the arguments of `create`, without `stream` and `stream_options`, which are set here. The record omits
+            arguments that are None.
         path: the file.
 
     Raises:
-        ChatError: the request is refused or fails.
-        OSError: the file cannot be written.
+        ChatError: the request is refused, or fails while the chunks are read.
+        OSError: the file cannot be written. The iterator raises this after the last chunk.
     """
     chunks: list[ChatCompletionChunk] = []
     with client.chat.completions.create(stream=True, stream_options={"include_usage": True}, **request) as stream:

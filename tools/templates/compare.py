@@ -51,8 +51,8 @@ class Comparison:
 def compare_all(ours: Jaxchat, theirs: Transformers, conversations: Sequence[Conversation]) -> list[Comparison]:
     """Returns the comparison of each conversation.
 
-    A rule explains differences only if at least one conversation needs it. A conversation needs a rule if the template
-    refuses the conversation's plain form or omits a part of it. The rules in `ALWAYS` explain differences in any case.
+    A rule explains differences if it is in `ALWAYS`, or if jaxchat handles at least one conversation better by it, see
+    `Comparison.gains`. If other rules are needed to explain a difference, the status becomes "differs".
 
     Args:
         ours: jaxchat's renderer.

@@ -29,12 +29,14 @@ _WINDOW = 64  # characters that are compared first, twice as many each time
 def template_spans(rendered: str, decoy: str, spans: Iterable[Span]) -> list[Span] | None:
     """Returns the places in `rendered` of the control tokens that the template itself writes.
 
-    Returns None if the two renderings differ in more than the letters of decoys. In this case, the template treats the
-    two conversations differently, and the places cannot be found.
+    A decoy is a message in which one letter of each spelling of a control token is changed, see `control_tokens`.
+    Returns None if the renderings differ elsewhere than in changed letters, or if a control token of the template is
+    spelled differently in `rendered`. The template then treats the two conversations differently, and the places cannot
+    be found.
 
     Args:
         rendered: the template rendered with the messages.
-        decoy: the template rendered with decoys of the messages. If the template escapes text, as in URLs, a letter of
+        decoy: the template rendered with the decoys. If the template escapes text, as in URLs, a letter of
             `decoy` may correspond to several characters of `rendered`.
         spans: the control tokens in `decoy`.
     """

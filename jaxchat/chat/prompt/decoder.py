@@ -30,7 +30,11 @@ class Decoder:
         return token.encode()
 
     def bytes_of_added(self, token: str) -> bytes:
-        """Returns the bytes of an added token. Even with a byte-level vocabulary, its spelling is ordinary text."""
+        """Returns the bytes of an added token.
+
+        With a byte-level vocabulary, these are the bytes of its spelling in UTF-8. Otherwise they are those that
+        `bytes_of` returns.
+        """
         return token.encode() if self._alphabet else self.bytes_of(token)
 
 

@@ -103,9 +103,9 @@ def _legacy_id(key: str, length: int) -> dict[str, Any]:
 
 
 def _template_id(call_id: str, length: int) -> str:
-    """Returns the id of a call with the length that the template requires; 0 allows any length.
+    """Returns the id of a call, as `length` letters and digits if the template requires that; 0 allows any id.
 
-    If the id has another length, replaces it by a part of the hash of the id, so that equal ids stay equal.
+    Replaces any other id by the beginning of its hash, so that equal ids stay equal.
     """
     if not length or re.fullmatch(rf"[a-zA-Z0-9]{{{length}}}", call_id):
         return call_id

@@ -1,4 +1,4 @@
-"""Makes the errors for conversations that a chat template refuses. Each error names the message or tool at fault."""
+"""Makes the errors for what a chat template refuses or omits. Each names the message, tool or variable at fault."""
 
 from __future__ import annotations
 

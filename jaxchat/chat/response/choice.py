@@ -159,7 +159,7 @@ class ChoiceBuilder:
         return delta
 
     def _is_content(self, event: TokenEvent) -> bool:
-        """Returns whether a token is content. If it is a thought, processes it. If it is a marker, drops it."""
+        """Returns whether a token is content, or the stop token. Processes thoughts, and drops markers."""
         if self._splitter is None or event.finish == "stop":
             return True
         part, self._splitter = self._splitter.next(event.token)

@@ -143,8 +143,9 @@ class _Arguments:
     def _control_end(self, rule: str, value: ValueText, ends: tuple[str, str, str], follows: str) -> Iterator[str]:
         """Yields the rules of plain text whose end tag contains a control token.
 
-        Text without a pattern may contain the tag. Text with a pattern may not contain it, because a pattern cannot
-        match control tokens.
+        If the text need not match a pattern, it may also contain the tag, where neither another argument nor the end of
+        the call follows. If it must match a pattern, it may not contain the tag, because a pattern cannot match control
+        tokens.
         """
         terminal, (end, control, followed) = rule.upper(), ends
         tag = f"/{self.writer.pattern(end)}/" if end else ""

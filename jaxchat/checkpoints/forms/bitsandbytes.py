@@ -150,7 +150,12 @@ class BitsAndBytesForm:
         return found
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> StoredTensor:
-        """Returns a weight. Raises ModelError if the shapes or dtypes of its parts do not match."""
+        """Returns a weight.
+
+        Raises:
+            ModelError: a part is missing or damaged, `weight_format` is not 0, or the shapes or dtypes of the parts do
+                not match.
+        """
         state = next((match[2] for part in parts if (match := _STATE.fullmatch(part))), "")
         stored = Parts(name.removesuffix("weight"), parts)
         return TableMatrix(stored, state) if state else Int8Matrix(stored)

@@ -120,9 +120,9 @@ def experts(keys: ModelKeys, count: str) -> dict[str, Any]:
 
 
 def check_all_read(keys: ModelKeys) -> None:
-    """Raises ModelError for a key of the architecture that nothing has read.
+    """Raises ModelError for a key of the architecture that nothing has read, because it may change the model.
 
-    Such a key may change the model.
+    Ignores keys about images.
     """
     images = tuple(map(keys.name, _IMAGES))
     if unread := [key for key in keys.metadata.unread(keys.name("")) if not key.startswith(images)]:

@@ -25,7 +25,10 @@ def llama(keys: ModelKeys, base: Config) -> Config:
 
 
 def mistral_3(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Ministral 3, or for Mistral if positions do not scale the queries."""
+    """Returns the keys to put into `base`.
+
+    If positions scale the queries, the model is Ministral 3. Otherwise it is Mistral.
+    """
     if not keys.has("attention.temperature_scale"):
         return {"sliding_window": None}
     return {"architectures": ["Ministral3ForCausalLM"], "rope_scaling": _with_query_scale(keys, base)}
@@ -131,7 +134,7 @@ def gpt_oss(keys: ModelKeys, base: Config) -> Config:
 
 
 def granite(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Granite 3. Raises ModelError if a key of the file is missing or wrong."""
+    """Returns the keys to add to `base` for Granite 3. A missing key counts as 1. Raises ModelError if one is wrong."""
     return {
         "embedding_multiplier": keys.number("embedding_scale", 1.0),
         "attention_multiplier": keys.number("attention.scale", 1.0),

@@ -106,7 +106,10 @@ def _vocab_without(vocabulary: Vocabulary, added: list[int]) -> dict[str, int]:
 
 
 def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary, architecture: str) -> Tokenizer:
-    """Returns a tokenizer that merges the pair with the best score first, and encodes other text as bytes."""
+    """Returns a tokenizer that first merges the pair whose result has the best score.
+
+    Characters that are not in the vocabulary become bytes. Raises ModelError if the file has no scores.
+    """
     vocabulary = vocabulary.with_spaces(_SPACE)
     vocab = {token: id_ for id_, token in enumerate(vocabulary.tokens)}
     merges = _merges(metadata, vocabulary, vocab)

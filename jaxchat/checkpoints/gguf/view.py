@@ -29,16 +29,17 @@ _SPECIAL, _GENERATION = "tokenizer_config.json", "generation_config.json"
 def view(path: Path, cache_dir: str | None = AUTO) -> Path:
     """Returns a directory with the configuration, tokenizer and chat template of a GGUF file.
 
-    The directory is in the cache folder, or in a temporary one that lasts as long as the process. It is made once for
-    each file, and again when the file changes or a part of the directory is missing.
+    The directory is in the cache folder. It is made once for each file, and again when the file changes or a part of
+    the directory is missing. If `cache_dir` is None, each call makes it in a new temporary folder, which lasts as long
+    as the process.
 
     Args:
         path: the file, or the first of its parts.
         cache_dir: as in `jaxchat.cache.cache_folder`.
 
     Raises:
-        ModelError: the file is damaged or not supported, or no folder can be written.
-        OSError: `cache_dir` is a path that cannot be created or written.
+        ModelError: the file is damaged or not supported, or the directory cannot be written.
+        OSError: `cache_dir` is a path that cannot be created or written, or no temporary folder can be made.
         ValueError: `cache_dir` is empty.
     """
     file = open_gguf(path)

@@ -126,10 +126,12 @@ class BlockingStream:
         attempts = Attempts(calls.replicas, timeout, calls.policy)
         while True:
             replica = attempts.begin()
-            call = getattr(replica.stub, method)
-            rpc = self._rpc = call(answer.request(), timeout=attempts.remaining, metadata=metadata)
             try:
-                for chunk in rpc:
+                call = getattr(replica.stub, method)
+                self._rpc = call(answer.request(), timeout=attempts.remaining, metadata=metadata)
+                if self._closed.is_set():  # before there was a call that `close` could cancel
+                    self._rpc.cancel()
+                for chunk in self._rpc:
                     if (part := answer.take(chunk)) is not None:
                         attempts.progressed()
                         yield part
@@ -145,7 +147,8 @@ class BlockingStream:
             except OtherFingerprint as mismatch:
                 pause = attempts.mismatched(mismatch)
             finally:
-                rpc.cancel()
+                if self._rpc:
+                    self._rpc.cancel()
                 attempts.finish()
             if self._closed.wait(pause):
                 return

@@ -1,6 +1,6 @@
-"""Rounds weights: to groups of 32 inputs with one f16 scale, or to 8 bits with one f32 scale for each output.
+"""Rounds weights to 4 or 8 bits in groups with f16 scales, or to 8 bits in whole rows with f32 scales.
 
-Letters: k inputs, N outputs.
+A group has 32 inputs of one output, a row all inputs of one output. Letters: k inputs, N outputs.
 """
 
 from __future__ import annotations

@@ -121,8 +121,8 @@ class WeightOnly:
 class TiedTable:
     """An embedding that also serves as head, kept twice: as a table for look-ups, and as a matrix for products.
 
-    It is made for rows that have several groups or codes of 4 bits. A product with a table of such rows would first
-    unpack all codes into memory.
+    An embedding is kept twice if its codes have 4 bits, or if its rows have more than one group. A product with such a
+    table would first unpack all codes into memory.
     """
 
     table: WeightOnly
@@ -141,9 +141,11 @@ class TiedTable:
 def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -> Array:
     """Multiplies `x[T, k]` by the weight, to f32 `[T, outputs...]`.
 
-    Rounds x and the dequantised weights to the dtype of w, and sums in f32. However, if each output has one scale, and
-    neither a minimum nor its own zero point, multiplies x by the codes minus `w.zero`, which are exact in every dtype.
-    The scales are then applied to the sums.
+    Rounds x and the dequantised weights to the dtype of w, and sums in f32.
+
+    If each output has only one scale, and w has neither `zeros` nor a minimum, the scales are applied to the sums
+    instead. The weights in the product are then `code - w.zero`, or the numbers of E2M1. All of them are exact in every
+    dtype.
 
     Args:
         x: activations.

@@ -25,9 +25,11 @@ def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[
     - The value lacks a member that the other option requires.
     - A member that both options declare has a value that the other option forbids.
     - The value violates `anyOf`, `oneOf` or `not` of the other option.
+    - The value is an array that is not empty, if no such array satisfies both options.
 
-    No option is restricted to wrong values of a member that only the other option declares, because such restrictions
-    would lead to unnatural answers.
+    Suppose that `properties` of one option declares a member, and the other option does not. A wrong value of this
+    member would keep the options apart too, but answers with it would be unnatural. It is therefore never asked for,
+    except inside `anyOf`, `oneOf` and `not`.
 
     Args:
         document: the whole document.

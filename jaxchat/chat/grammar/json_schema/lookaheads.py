@@ -27,13 +27,13 @@ EQUIVALENT = {  # patterns of widely used libraries, and the same without lookar
 
 
 def without_lookaheads(pattern: str) -> list[str]:
-    """Returns ECMA-262 patterns without leading lookaheads that together replace `pattern`.
+    """Rewrites an ECMA-262 pattern that begins with lookaheads as several patterns, all of which a text must match.
 
     A text that matches all returned patterns also matches `pattern`. The reverse holds too, except where dialects
     differ in what `.` matches.
 
-    Returns `[pattern]` if `pattern` does not begin with `^` and a lookahead, or if it has alternatives after its
-    lookaheads.
+    A pattern in `EQUIVALENT` is first replaced by its equivalent. The pattern is then returned alone and unchanged if
+    it does not begin with `^` and a lookahead, or if it has alternatives after its lookaheads.
 
     Raises:
         ValueError: a leading lookahead cannot be written without lookaround.
