@@ -33,7 +33,8 @@ VLLM_VERSION := 0.29.0
 PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PINS := pyproject.toml $(wildcard constraints/*.txt)
 
-.PHONY: run test exhaustive quick lint buf pytest sanitize proto baseline bench clients docs docs-serve docs-test ray aot aot-gpu clean venv
+.PHONY: run test exhaustive quick lint buf pytest sanitize proto baseline bench clients ray aot aot-gpu clean venv
+.PHONY: docs docs-serve docs-test
 
 # Runs every time, so that PYTHON is compared with an environment that is there already.
 venv:

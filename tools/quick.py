@@ -52,8 +52,8 @@ def select_tests(paths: Iterable[str]) -> tuple[list[str], list[str]]:
     files, folders = dict[str, None](), dict[str, None]()
     for path in map(Path, paths):
         top, *inner = path.parts
-        if path.suffix == ".md":
-            files["tests/test_docs.py"] = None
+        if path.suffix in (".md", ".svg") or path.name == "mkdocs.yml":
+            files["tests/test_docs.py"] = files["tests/tools/docs/test_site.py"] = None
         if path.suffix != ".py" or top not in ("jaxchat", "serving", "tools", "tests"):
             continue
         if top == "tests":

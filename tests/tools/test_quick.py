@@ -24,7 +24,7 @@ from tools.quick import CORE, DEADLINE, ROOT, SECONDS, select_tests
         ("tests/serving/conftest.py", [], ["tests/serving"]),
         ("jaxchat/config.py", ["tests/test_config.py"], list(CORE)),
         ("tests/runtime/test_that_was_removed.py", [], []),
-        ("docs/models.md", ["tests/test_docs.py"], []),
+        ("docs/models.md", ["tests/test_docs.py", "tests/tools/docs/test_site.py"], []),
     ],
 )
 def test_tests_of_a_change(changed: str, closest: list[str], layers: list[str]) -> None:
