@@ -41,7 +41,7 @@ def text_request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = Fal
 def tokenize_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -> v1.TokenizeRequest:
     """Reads a request for the token ids of a text (`prompt`) or of a conversation (`messages`).
 
-    Accepts a request without `prompt` and without keys of a conversation, because the session rejects it.
+    A request that has neither is read without an error. The session rejects it later.
 
     Raises:
         ChatError: a value has the wrong type, a key is rejected, or the request has both `prompt` and a key of a

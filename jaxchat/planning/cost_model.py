@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxchat.arithmetic import cdiv
 from jaxchat.kernels.matmul.packed import JoinedWeight, PackedWeight
@@ -17,6 +18,8 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.models.moe import rows_of
 from jaxchat.models.param_specs import ParamPath, param_at, param_specs
 from jaxchat.planning.hardware import Topology
+
+_CODES_OF_WORD = 8  # codes of 4 bits in a word of `WeightOnly.codes`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,10 @@ def bytes_per_device(tree: Any) -> int:
 
 
 def numbers_per_device(tree: Any) -> int:
-    """Returns the number of weights of one device that tokens are multiplied by. A code counts as a weight."""
+    """Returns the number of weights in `tree` on one device, also those of tables that are only looked up.
+
+    A quantised weight counts its codes and not its scales. A `TiedTable` counts once, as the head.
+    """
     return sum(_numbers(leaf) for leaf in jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, PackedWeight)))
 
 
@@ -57,7 +63,9 @@ def _numbers(weight: Any) -> int:
         return sum(map(_numbers, weight.parts))
     if isinstance(weight, TiedTable):
         return _numbers(weight.head)
-    return _count(weight.codes if isinstance(weight, WeightOnly) else weight)
+    if isinstance(weight, WeightOnly):
+        return _count(weight.codes) * (_CODES_OF_WORD if weight.codes.dtype == np.uint32 else 1)
+    return _count(weight)
 
 
 def _count(leaf: Any) -> int:

@@ -74,7 +74,7 @@ class Topology:
 
     def hosts(self, devices: int) -> int:
         """Returns the number of hosts that are needed for `devices` devices of the slice."""
-        return 1 if devices <= self.chip.host else cdiv(devices, 4)
+        return cdiv(devices, self.chip.host if self.devices <= self.chip.host else 4)
 
 
 def parse_topology(name: str) -> Topology:

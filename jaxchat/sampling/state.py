@@ -206,9 +206,10 @@ class SamplingState:
         return replace(self, **{name: getattr(self, name).at[rows].get(mode="clip") for name in names})
 
     def advance(self, rows: Array, tokens: Array) -> SamplingState:
-        """Returns the state after the slots `rows` sampled `tokens`, both i32 `[R]`.
+        """Returns the state after the slots numbered in `rows` sampled `tokens`, both i32 `[R]`.
 
-        A slot may be in several rows. Entries of S or more in `rows` are ignored. All S slots remain.
+        A slot that `rows` has several times advances once for each. Numbers of S or more are ignored. The result has
+        all S slots, unlike that of `take`.
         """
         counts = self.counts.at[rows, tokens].add(1, mode="drop")
         return replace(self, step=self.step.at[rows].add(1, mode="drop"), counts=counts)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 _VERSION = 1
+_BEGINNING = b'{"jaxchat_batch": '  # of every header
 _FINISHED = "output_sha256"
 Header = dict[str, Any]
 
@@ -44,18 +45,13 @@ class BatchState:
         if output.exists() and not self._path.exists():
             raise ValueError(f"{output} exists, and {self._path.name} does not: remove it, or name another output")
         self._file = open(self._path, "r+b" if self._path.exists() else "w+b")  # noqa: SIM115  closed by `close`
-        _lock(self._file, self._path)
-        begun = _first_line(self._file)
         self.complete = False
-        if begun is None:
-            self._begin(header)
-            return
-        finished = begun.pop(_FINISHED, None)
-        self._check(begun, header)
-        if finished and output.exists():
-            self._check_output(finished)
-        else:
-            self._read()
+        try:
+            _lock(self._file, self._path)
+            self._continue(header)
+        except BaseException:
+            self._file.close()
+            raise
 
     @property
     def done(self) -> int:
@@ -92,6 +88,19 @@ class BatchState:
 
     def close(self) -> None:
         self._file.close()
+
+    def _continue(self, header: Header) -> None:
+        """Reads the state, or begins a new one if it has no complete header yet."""
+        begun = _first_line(self._file)
+        if begun is None:
+            self._begin(header)
+            return
+        finished = begun.pop(_FINISHED, None)
+        self._check(begun, header)
+        if finished and self._output.exists():
+            self._check_output(finished)
+        else:
+            self._read()
 
     def _begin(self, header: Header) -> None:
         """Writes a new state that has only a header."""
@@ -152,7 +161,8 @@ def begun_header(output: Path) -> Header:
 def _first_line(file: IO[bytes]) -> Header | None:
     """Returns the header, or None if the first line is incomplete. Raises ValueError if it is not a header."""
     file.seek(0)
-    if not (line := file.readline()).endswith(b"\n"):
+    line = file.readline()
+    if not line.endswith(b"\n") and line[: len(_BEGINNING)] == _BEGINNING[: len(line)]:
         return None
     try:
         header = json.loads(line)

@@ -93,6 +93,21 @@ def test_a_model_that_does_not_divide_by_all_devices_gets_replicas():
     assert (plan.replicas, plan.engine.tensor_parallel, plan.engine.data_parallel) == (8, 4, 1)
 
 
+@pytest.mark.parametrize(
+    ("slice_", "devices", "hosts"),
+    [
+        ("v5e:2x4", 8, 1),
+        ("v5e:4x4", 8, 2),
+        ("v5e:4x4", 4, 1),
+        ("v5e:4x4", 16, 4),
+        ("v5p:2x2x2", 8, 2),
+        ("h200:8", 8, 1),
+    ],
+)
+def test_hosts_of_larger_slices_have_four_devices(slice_: str, devices: int, hosts: int):
+    assert parse_topology(slice_).hosts(devices) == hosts
+
+
 def test_a_slice_too_small_for_one_sequence_says_so():
     plan = planned("llama-3.1-8b", "v5e:1x1", max_seq_len=131_072)
     assert not plan.fits and plan.smallest_fit == "v5e:2x2"
@@ -212,7 +227,9 @@ def test_an_8b_model_in_4_bits_on_one_chip():
     plan = planned("llama-3-8b", "v5e:1x1", quantize="int4", max_seq_len=4096)
     head = VOCABULARY + 4 * 128_256  # in 8 bits
     assert plan.memory.weights == 32 * (LAYER // 2 + 2 * LAYER // 32) + head + 2 * (VOCABULARY + NORMS)
-    assert plan.capacity > planned("llama-3-8b", "v5e:1x1", quantize="int8", max_seq_len=4096).capacity
+    in_8_bits = planned("llama-3-8b", "v5e:1x1", quantize="int8", max_seq_len=4096)
+    assert plan.capacity > in_8_bits.capacity
+    assert plan.prefill.seconds == in_8_bits.prefill.seconds  # as many products
 
 
 def test_a_70b_model_in_4_bits_on_eight_chips():

@@ -25,7 +25,8 @@ def load_template(
 
     The template is read from the first of these places that has a template: the file `chat_template.jinja`, the key
     `chat_template` of `tokenizer_config.json`, and the key `chat_template` of `chat_template.json`. The template for
-    requests with tools has the name "tool_use" in these JSON files or in the folder `additional_chat_templates`.
+    requests with tools has the name "tool_use" in the folder `additional_chat_templates` or in `tokenizer_config.json`.
+    If the template itself comes from `chat_template.json`, that file may have it too.
 
     Args:
         directory: the model.

@@ -37,7 +37,9 @@ def restricted_names(document: Document, schema: Schema, pointer: str, *, mergin
     if names is False:
         return rest | {"properties": {}, "additionalProperties": False}
     if not isinstance(names, dict) or _asserting(names) - _STRING:
-        raise UnsupportedSchema(location, "supported only with enum, const, pattern or lengths.", "propertyNames")
+        raise UnsupportedSchema(
+            location, "supported only with enum, const, pattern, format or lengths.", "propertyNames"
+        )
     if merging:
         raise UnsupportedSchema(location, "not supported together with allOf, anyOf, oneOf or $ref.", "propertyNames")
     listed = names["enum"] if "enum" in names else [names["const"]] if "const" in names else None
@@ -102,4 +104,6 @@ def _pattern(names: Schema, location: str) -> str:
             else ""
         )
         return f"^[^]{{{low},{high}}}$"
-    raise UnsupportedSchema(location, "supported only with one of enum, const, pattern and lengths.", "propertyNames")
+    raise UnsupportedSchema(
+        location, "supported only with one of enum, const, pattern, format and lengths.", "propertyNames"
+    )
