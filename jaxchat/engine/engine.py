@@ -132,7 +132,7 @@ class Engine:
 
     @property
     def stats(self) -> EngineStats:
-        """The current load, read without a lock: each count is exact, but the counts may be one step apart."""
+        """The current load, read without a lock: counts may be one step apart, and `waiting` may omit a new request."""
         s = self._scheduler
         drafts, (queries, hits) = s.speculation, s.prefix_lookups
         return EngineStats(

@@ -118,8 +118,8 @@ class Sequence:
     def ends_with(self, token: int) -> bool:
         """Returns whether a sampled token, already counted in `sampled`, ends the answer.
 
-        One of the first `min_tokens` tokens does not end the answer if it is a stop token that a grammar needs for the
-        text.
+        A stop token ends the answer, with one exception: among the first `min_tokens` tokens, a stop token that the
+        constraint needs for the text does not end it.
         """
         if token not in self.request.stop_tokens:
             return False

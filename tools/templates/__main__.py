@@ -57,7 +57,7 @@ def row_of(source: Source, directory: Path) -> Row:
 
 
 def differences(row: Row) -> Iterator[str]:
-    """Yields lines of text that show where prompts differ without an explanation."""
+    """Yields lines of text about differences that no rule explains: a heading, and the first lines that differ."""
     for each in row.comparisons:
         if each.status in ("differs", "only jaxchat refuses"):
             yield f"--- {row.name}: {each.conversation}: {each.status} {', '.join(each.rules)}"

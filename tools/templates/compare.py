@@ -51,8 +51,8 @@ class Comparison:
 def compare_all(ours: Jaxchat, theirs: Transformers, conversations: Sequence[Conversation]) -> list[Comparison]:
     """Returns the comparison of each conversation.
 
-    A rule explains differences if it is in `ALWAYS`, or if jaxchat handles at least one conversation better by it, see
-    `Comparison.gains`. If other rules are needed to explain a difference, the status becomes "differs".
+    A rule is accepted if it is in `ALWAYS`, or if a comparison has the rule and `Comparison.gains`: jaxchat does better
+    there. The status of a comparison with a rule that is not accepted becomes "differs".
 
     Args:
         ours: jaxchat's renderer.

@@ -26,7 +26,7 @@ MAX_OTHERS = 16  # undeclared arguments
 
 @dataclass(frozen=True, kw_only=True)
 class Gemma4Format:
-    """The format of Gemma 4. Values that it cannot express in its own syntax are written as JSON."""
+    """The format of Gemma 4. Values that its own syntax cannot express are written as JSON."""
 
     opening: str = "<|tool_call>"
     markers: tuple[str, ...] = ("<|tool_call>", "<tool_call|>", QUOTE)
@@ -85,9 +85,9 @@ def _arguments(rule: str, arguments: ArgumentSchema, writer: LarkWriter) -> Iter
 
 
 def _written(value: Any) -> str:
-    """Returns a value as the chat template of Gemma 4 writes it."""
+    """Returns a value as the chat template of Gemma 4 writes it. A text that contains the quote becomes JSON."""
     if isinstance(value, str):
-        return f"{QUOTE}{value}{QUOTE}"
+        return json.dumps(value, ensure_ascii=False) if QUOTE in value else f"{QUOTE}{value}{QUOTE}"
     if isinstance(value, dict):
         members = sorted(value.items(), key=lambda member: member[0].lower())
         return f"{{{','.join(f'{_key(key)}:{_written(item)}' for key, item in members)}}}"

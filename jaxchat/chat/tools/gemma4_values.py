@@ -95,11 +95,12 @@ class ValueRules:
     def _constants(self, schema: Schema) -> list[str]:
         """Returns the literals of the allowed constants.
 
-        Returns [] if a constant is an object or a list, or if further keywords restrict the value.
+        Returns [] if a constant is an object, a list or a text that contains the quote, or if further keywords restrict
+        the value.
         """
         rest = {key: value for key, value in schema.items() if key != "enum"}
         values = schema.get("enum", [])
-        if any(isinstance(value, dict | list) for value in values) or rest.keys() - _TYPES:
+        if any(isinstance(value, dict | list) or QUOTE in str(value) for value in values) or rest.keys() - _TYPES:
             return []
         return [self._constant(value) for value in values if is_valid(value, rest, self._definitions)]
 

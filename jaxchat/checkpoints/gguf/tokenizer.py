@@ -131,10 +131,14 @@ def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary, architecture: st
 
 
 def _merges(metadata: Metadata, vocabulary: Vocabulary, vocab: dict[str, int]) -> list[tuple[str, str]]:
-    """Returns every split of a token into two tokens, in the order in which pairs are merged.
+    """Returns the splits of tokens into two tokens, in the order in which pairs are merged.
 
-    SentencePiece merges the pair whose result has the best score. Before that, it looks for tokens of the kind
-    `USER_DEFINED`, such as long runs of spaces, the longest token first. Raises ModelError if the file has no scores.
+    First come the splits of tokens of the kind `USER_DEFINED`, such as long runs of spaces. The split with the longest
+    left part is first, so that a run grows from the left to the longest token. Then come the splits of tokens of the
+    kind `NORMAL`, by descending score of the token, as in SentencePiece.
+
+    Raises:
+        ModelError: the file has no scores.
     """
     if vocabulary.scores is None:
         raise metadata.error(SCORES, "must be an array of numbers")

@@ -101,7 +101,9 @@ def matmul_entry(x: Array, w: Int8, index: Array) -> Array:
 
 
 def _call(target: str, x: Array, w: Int8, *index: Array) -> Array:
-    """Multiplies `x[T, k]` by a custom call, to f32 `[T, outputs...]`. The call takes x as unsigned bytes.
+    """Multiplies `x[T, k]` by the weight in a custom call, to f32 `[T, outputs...]`.
+
+    Rounds each row of x to int8 first. The call gets these numbers plus 128, as unsigned bytes.
 
     Args:
         target: the custom call.

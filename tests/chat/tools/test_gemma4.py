@@ -30,6 +30,7 @@ CASES: list[tuple[dict[str, Any], str, Any]] = [
     ({"enum": ["a b", 2, True, None]}, f"{Q}a b{Q}", "a b"),
     ({"enum": ["a b", 2, True, None]}, "true", True),
     ({"const": "x"}, f"{Q}x{Q}", "x"),
+    ({"enum": [f"a{Q}b", 2]}, json.dumps(f"a{Q}b"), f"a{Q}b"),
     ({"type": "array", "items": {"type": "string"}, "minItems": 2}, f"[{Q}a,b{Q},{Q}]{Q}]", ["a,b", "]"]),
     ({"type": "array"}, f"[1,[{Q}x{Q}],{{a:null}}]", [1, ["x"], {"a": None}]),
     ({"type": "object"}, f"{{b:{{c:[{Q}}}{Q}]}}}}", {"b": {"c": ["}"]}}),
