@@ -46,6 +46,8 @@ async def _serve(config: RestConfig, target: BackendConfig) -> int:
         await backend.start()
         await server.start()
         print(f"backend  {', '.join(target.backend)}\nREST     {url(server)}/v1", flush=True)
+        if config.playground:
+            print(f"page     {url(server)}/", flush=True)
         await first(stop.wait(), backend.until_ready())
         if not stop.is_set():
             print("Ready. Ctrl-C stops.", flush=True)

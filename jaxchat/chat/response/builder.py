@@ -61,12 +61,13 @@ class ResponseBuilder:
     def chunks(self, index: int, delta: ChoiceDelta) -> Iterable[v1.ChatCompletionChunk]:
         """Yields chunks with a choice's new output. Log-probability entries are in the same chunk as their text.
 
-        The first of these chunks has the ids of all new tokens.
+        The first of these chunks has the ids of all new tokens, and tells which of them were accepted drafts.
         """
-        tokens = delta.tokens
+        tokens, drafts = delta.tokens, delta.drafts
         for choice in self._chunk_choices(index, delta):
             choice.token_ids.extend(tokens)
-            tokens = []
+            choice.accepted_drafts.extend(drafts)
+            tokens = drafts = []
             yield self._chunk(choice)
 
     def usage_chunk(self) -> v1.ChatCompletionChunk:
@@ -91,7 +92,11 @@ class ResponseBuilder:
 
     def _choice(self, index: int, delta: ChoiceDelta) -> v1.Choice:
         choice = v1.Choice(
-            index=index, message=self._message(delta), finish_reason=delta.finish, token_ids=delta.tokens
+            index=index,
+            message=self._message(delta),
+            finish_reason=delta.finish,
+            token_ids=delta.tokens,
+            accepted_drafts=delta.drafts,
         )
         if self._with_logprobs:
             choice.logprobs.SetInParent()

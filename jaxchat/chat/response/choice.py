@@ -31,7 +31,8 @@ class ChoiceDelta:
     """The output of a choice since the last delta.
 
     `entries` has the log-probabilities of the tokens of `text`, and `offsets` says where each begins in the whole text.
-    `tokens` has the ids of all tokens. Each is empty if the request does not ask for it.
+    `tokens` has the ids of all tokens, `drafts` the indices in the choice of those that were accepted drafts. Each is
+    empty if the request does not ask for it.
     """
 
     thoughts: str = ""
@@ -40,6 +41,7 @@ class ChoiceDelta:
     offsets: list[int] = field(default_factory=list)
     calls: list[CallPart] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
+    drafts: list[int] = field(default_factory=list)
     finish: v1.FinishReason = v1.FINISH_REASON_UNSPECIFIED
 
     @property
@@ -62,6 +64,7 @@ class ChoiceOptions:
     stops: Sequence[str] = ()
     min_tokens: int = 0  # no stop string may end in the text of the first `min_tokens` tokens
     token_ids: bool = False  # whether deltas have token ids
+    accepted_drafts: bool = False  # whether deltas tell accepted drafts
     calls: ToolFormat | None = None  # how calls, and answers without calls, are written; None: not extracted from text
     splitter: ThoughtSplitter | None = None  # tells thoughts from the answer; None: thoughts are content
     signatures: Signatures = NO_SIGNATURES  # the functions that may be called
@@ -138,6 +141,8 @@ class ChoiceBuilder:
         if self._options.token_ids:
             self._delta.tokens.append(event.token)
             self.buffered_bytes += _ID_BYTES
+        if self._options.accepted_drafts and event.drafted:
+            self._delta.drafts.append(self.tokens - 1)
         if self._is_content(event):
             self._answer(event)
         if self._stop.matched:
@@ -148,11 +153,12 @@ class ChoiceBuilder:
             self._finish(v1.FINISH_REASON_LENGTH if length else v1.FINISH_REASON_STOP)
 
     def take(self) -> ChoiceDelta:
-        """Returns the output since the last call. Keeps token ids back until there is other output."""
+        """Returns the output since the last call. Keeps token ids and drafts back until there is other output."""
         delta, self.buffered_bytes = self._delta, 0
         self._delta = ChoiceDelta()
         if delta.empty:
             delta.tokens, self._delta.tokens = self._delta.tokens, delta.tokens
+            delta.drafts, self._delta.drafts = self._delta.drafts, delta.drafts
             self.buffered_bytes = _ID_BYTES * len(self._delta.tokens)
         return delta
 
