@@ -73,24 +73,29 @@ def doors(place: Place, kind: str) -> dict[str, Callable[[dict[str, Any]], Told]
     }
 
 
-@covers(
-    *("ChatCompletionRequest.return_accepted_drafts", "TextCompletionRequest.return_accepted_drafts"),
-    *("Choice.accepted_drafts", "ChunkChoice.accepted_drafts", "TextChoice.accepted_drafts"),
-)
-@pytest.mark.parametrize(("kind", "make"), [("chat", chat), ("text", text)])
-def test_accepted_drafts_are_told_on_request(tiny_place: Place, kind: str, make: Callable[..., dict[str, Any]]) -> None:
-    plain = make(tiny_place)
-    answer = tiny_place.http.post("/detokenize", json={"tokens": doors(tiny_place, kind)["stub"](plain)[0]})
+def check(place: Place, kind: str, plain: dict[str, Any]) -> None:
+    """Asserts for every way to ask that accepted drafts are told if the request asks, and that tokens stay the same."""
+    answer = place.http.post("/detokenize", json={"tokens": doors(place, kind)["stub"](plain)[0]})
     guess = {"type": "content", "content": answer.json()["prompt"]}
-    for name, ask in doors(tiny_place, kind).items():
+    for name, ask in doors(place, kind).items():
         ids, none = ask(plain)
         assert none == [], name
-        before = tiny_place.session.stats.accepted_drafts
+        before = place.session.stats.accepted_drafts
         again, drafts = ask(plain | {"prediction": guess, "return_accepted_drafts": True})
-        tiny_place.wait_until_idle()
+        place.wait_until_idle()
         assert again == ids, name
         assert drafts == sorted(set(drafts)) and set(drafts) <= set(range(len(ids))), name
-        assert len(drafts) == tiny_place.session.stats.accepted_drafts - before > 0, name
+        assert len(drafts) == place.session.stats.accepted_drafts - before > 0, name
+
+
+@covers("ChatCompletionRequest.return_accepted_drafts", "Choice.accepted_drafts", "ChunkChoice.accepted_drafts")
+def test_accepted_drafts_of_chat_are_told_on_request(tiny_place: Place) -> None:
+    check(tiny_place, "chat", chat(tiny_place))
+
+
+@covers("TextCompletionRequest.return_accepted_drafts", "TextChoice.accepted_drafts")
+def test_accepted_drafts_of_texts_are_told_on_request(tiny_place: Place) -> None:
+    check(tiny_place, "text", text(tiny_place))
 
 
 def test_an_answer_without_accepted_drafts_has_none(tiny_place: Place) -> None:

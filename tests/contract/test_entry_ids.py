@@ -36,6 +36,14 @@ def text(place: Place, **more: Any) -> list[dict[str, Any]]:
     return entries(place, "/v1/completions", {"prompt": "Hello", "logprobs": 4, **more})
 
 
+def nameless(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns entries without the names of control tokens, which only texts have."""
+    return [
+        entry | {"top_logprobs": [top if top["bytes"] else top | {"token": ""} for top in entry["top_logprobs"]]}
+        for entry in said
+    ]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_ids_are_told_with_the_ids_of_the_answer(tiny_place: Place, stream: bool) -> None:
     plain = chat(tiny_place, stream=stream)
@@ -59,7 +67,7 @@ def test_entries_of_texts_are_those_of_chat(tiny_place: Place, stream: bool) -> 
     prompt = tiny_place.http.post("/v1/chat/completions/render", json=body).json()["token_ids"]
     expected = chat(tiny_place, return_token_ids=True, exact_logprobs=True)
     said = text(tiny_place, prompt=prompt, return_token_ids=True, stream=stream)
-    assert [entry for entry in said if entry["bytes"]] == expected
+    assert nameless([entry for entry in said if entry["bytes"]]) == nameless(expected)
     echoed = text(tiny_place, prompt=prompt, return_token_ids=True, echo=True, max_tokens=0)
     assert [entry["token_id"] for entry in echoed] == prompt
     assert echoed[0]["logprob"] is None and echoed[0]["top_logprobs"] == []

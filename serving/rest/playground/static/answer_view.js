@@ -32,7 +32,7 @@ export class AnswerView {
     this.body = make("div", {}, this.fold, this.list.node, this.calls, this.error);
     this.node = make(
       "article", { class: "turn assistant", "aria-label": "Model" },
-      make("h2", {}, "Model"), this.branches, this.body, this.facts, this.prompt.node, this.buttons,
+      make("header", {}, make("h2", {}, "Model"), this.buttons), this.branches, this.body, this.facts, this.prompt.node,
     );
     this.update();
   }

@@ -6,9 +6,9 @@ export const FIELDS = [
   { name: "top_p", label: "Top p", hint: "likeliest tokens up to this total probability", preset: "1" },
   { name: "top_k", label: "Top k", hint: "only this many likeliest tokens; 0 means all", preset: "0", later: true },
   { name: "min_p", label: "Min p", hint: "at least this part of the likeliest one\u2019s probability", preset: "0", later: true },
-  { name: "max_completion_tokens", label: "Maximum tokens", hint: "thoughts included", preset: "up to the context" },
-  { name: "frequency_penalty", label: "Frequency penalty", hint: "for each earlier occurrence", preset: "0" },
-  { name: "presence_penalty", label: "Presence penalty", hint: "once a token has occurred", preset: "0" },
+  { name: "max_completion_tokens", label: "Max tokens", hint: "of the answer, thoughts included; without a limit up to the context", preset: "no limit" },
+  { name: "frequency_penalty", label: "Frequency", hint: "penalty of a token for each earlier occurrence", preset: "0" },
+  { name: "presence_penalty", label: "Presence", hint: "penalty of a token that has occurred", preset: "0" },
   { name: "stop", label: "Stop", hint: "up to four texts, one on each line", preset: "none", kind: "list" },
 ];
 
@@ -34,8 +34,9 @@ export function textOfValue(value) {
 export function boundsOf(capability) {
   if (!capability) return "";
   const { minimum, maximum } = capability;
-  if (maximum !== undefined) return `${minimum} to ${maximum}`;
-  return minimum !== undefined ? `from ${minimum}` : "";
+  const text = (value) => String(value).replace("-", "\u2212");
+  if (maximum !== undefined) return `${text(minimum)} to ${text(maximum)}`;
+  return minimum !== undefined ? `from ${text(minimum)}` : "";
 }
 
 export const EXAMPLE_TOOLS = [

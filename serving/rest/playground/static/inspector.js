@@ -12,7 +12,7 @@ export class Inspector {
   }
 
   clear() {
-    const advice = "Point at a token, or walk the tokens with the arrow keys.";
+    const advice = "Point at a token or tap it, or walk the tokens with the arrow keys.";
     this.root.replaceChildren(make("p", { class: "hint" }, advice), legend());
   }
 
@@ -26,7 +26,7 @@ export class Inspector {
     Object.assign(this, { leave, token });
     const rows = [
       ["Probability", token.logprob === null ? "none, it is the first token" : percent(probability(token))],
-      ["Log-probability", token.logprob === null ? "" : token.logprob.toFixed(4)],
+      ["Log-probability", token.logprob === null ? "" : token.logprob.toFixed(4).replace("-", "\u2212")],
       ["Bytes", token.bytes ? hex(token.bytes) : "none, a control token"],
       ["Token id", String(token.id)],
       ...facts,

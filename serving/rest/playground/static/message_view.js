@@ -18,14 +18,17 @@ export function messageView({ message }, actions) {
     editor.querySelector("textarea").focus();
   };
   node.append(
-    make("h2", {}, NAMES[message.role] ?? message.role), text,
-    ...(message.tool_calls ?? []).map(callView), error,
     make(
-      "div", { class: "actions" },
-      button("Edit", edit, { class: "quiet" }),
-      message.role !== "assistant" && button("Send again", actions.again, { class: "quiet" }),
-      button("Remove", actions.remove, { class: "quiet" }),
+      "header", {},
+      make("h2", {}, NAMES[message.role] ?? message.role),
+      make(
+        "div", { class: "actions" },
+        button("Edit", edit, { class: "quiet" }),
+        message.role !== "assistant" && button("Send again", actions.again, { class: "quiet" }),
+        button("Remove", actions.remove, { class: "quiet" }),
+      ),
     ),
+    text, ...(message.tool_calls ?? []).map(callView), error,
   );
   return node;
 }

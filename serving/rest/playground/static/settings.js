@@ -15,7 +15,10 @@ export class Settings {
     this.inputs = new Map();
     this.system = this.text("system", "System message", "", "textarea");
     this.seed = this.text("seed", "Seed", "Equal seeds give equal answers. Empty: a new one for each answer.");
-    this.seed.after(button("New seed", () => (this.seed.value = newSeed()), { class: "quiet" }));
+    const draw = button("New seed", () => (this.seed.value = newSeed()));
+    const row = make("div", { class: "beside" });
+    this.seed.before(row);
+    row.append(this.seed, draw);
     this.seed.inputMode = "numeric";
     this.tools = new JsonField({
       name: "tools", label: "Tools", example: EXAMPLE_TOOLS, hint: "A list of functions that the model may call.",
@@ -32,7 +35,7 @@ export class Settings {
     this.sampling = make("div", { class: "fields" });
     root.append(
       this.system.parentNode,
-      make("h2", {}, "Sampling"), this.sampling, this.seed.parentNode,
+      make("h2", {}, "Sampling"), this.sampling, row.parentNode,
       make("h2", {}, "Tools and structure"), this.tools.node,
       this.field("tool_choice", "Tool choice", this.choice, ""), this.schema.node,
     );
@@ -47,10 +50,9 @@ export class Settings {
     for (const field of FIELDS) {
       const capability = capabilities[field.name];
       if (field.later ? !capability?.applied : capability?.applied === false) continue;
-      const bounds = boundsOf(capability);
-      const input = this.text(field.name, field.label, bounds ? `${bounds}. ${field.hint}` : field.hint,
-        field.kind === "list" ? "textarea" : "input");
-      input.placeholder = field.preset;
+      const tag = field.kind === "list" ? "textarea" : "input";
+      const input = this.text(field.name, field.label, field.hint, tag, boundsOf(capability));
+      Object.assign(input, { placeholder: field.preset, title: field.hint });
       input.value = values.get(field.name) ?? "";
       if (field.kind !== "list") input.inputMode = "decimal";
       this.inputs.set(field.name, input);
@@ -110,21 +112,24 @@ export class Settings {
     }
   }
 
-  text(name, label, hint, tag = "input") {
+  text(name, label, hint, tag = "input", bounds = null) {
     const attributes = { id: `field-${name}`, "aria-describedby": `hint-${name} error-${name}`, autocomplete: "off" };
     if (tag === "textarea") attributes.rows = 2;
     const input = make(tag, attributes);
-    this.field(name, label, input, hint);
+    this.field(name, label, input, hint, bounds);
     return input;
   }
 
-  field(name, label, input, hint) {
+  /** Returns a field. Where `bounds` are told, the hint is for screen readers and pointers only. */
+  field(name, label, input, hint, bounds = null) {
     const error = make("p", { class: "error", id: `error-${name}`, role: "alert" });
     this.errors.set(name, error);
     return make(
       "div", { class: input.tagName === "TEXTAREA" ? "field wide" : "field" },
-      make("label", { for: input.id }, label), input,
-      hint && make("p", { class: "hint", id: `hint-${name}` }, hint), error,
+      make("div", { class: "row" }, make("label", { for: input.id }, label), bounds && make("span", { class: "bounds" }, bounds)),
+      input,
+      hint && make("p", { class: bounds === null ? "hint" : "unseen", id: `hint-${name}` }, hint),
+      error,
     );
   }
 }
