@@ -101,6 +101,23 @@ class Browser:
         """Returns the ids of the tokens that the inspector lists."""
         return list(self.run("return [...document.querySelectorAll('.alternative')].map(a => +a.dataset.id)"))
 
+    def branch(self, index: int) -> int:
+        """Branches from a token of the answer to the first alternative. Returns the id of the alternative."""
+        script = "document.querySelectorAll('.turn.assistant > div .token')[arguments[0]].focus()"
+        self.run(script, index)
+        other = self.one(".alternative:not([aria-disabled])")
+        chosen = int(other.get_attribute("data-id") or "")
+        self.run("arguments[0].click()", other)
+        return chosen
+
+    def press_button(self, label: str) -> None:
+        """Presses a button of the last answer, also one that is shown only while the pointer is on the answer."""
+        script = (
+            "[...document.querySelectorAll('.turn.assistant .actions button')]"
+            ".findLast(button => button.textContent === arguments[0]).click()"
+        )
+        self.run(script, label)
+
     def complaints(self) -> list[str]:
         """Returns errors and violations of the content security policy that the browser logged since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]

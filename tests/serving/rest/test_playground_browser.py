@@ -12,6 +12,7 @@ from jaxchat.client import Client
 from jaxchat.client.local import LocalTransport
 from tests.contract.echo import PAUSE, EchoRunner, echo_session
 from tests.contract.place import Place
+from tests.contract.test_reasoning import THINKING, thinking_tokenizer
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium.webdriver.common.keys import Keys
@@ -149,15 +150,53 @@ def test_tokens_within_a_character_have_their_bytes_and_branches(start: Start, t
 
 
 @pytest.mark.exhaustive
+def test_thoughts_are_folded_and_all_tokens_can_be_shown(start: Start) -> None:
+    session, _ = echo_session(template=THINKING, source=thinking_tokenizer())
+    said = "<think>\nFour.\n</think>\n\nFour."
+    with Client(LocalTransport(session)) as client, Place(client) as place:
+        prompt, ids = chat_ids(place, messages=[{"role": "user", "content": said}])
+        browser = start()
+        browser.open(place.rest)
+        content = browser.ask(said)
+        thoughts = browser.one(".thoughts")
+        assert thoughts.get_attribute("open") is None
+        assert browser.run("return arguments[0].querySelector('.said').textContent", thoughts) == "Four."
+        assert content == ids[-1 - len(content) : -1]
+
+        chosen = browser.branch(2)
+        before = [*ids[: len(ids) - 1 - len(content) + 2], chosen]
+        after = text_ids(place, [*prompt, *before], max_tokens=len(ids) + 4)
+        assert browser.wait_for_answer() == [*content[:2], chosen, *after]
+
+        browser.run("document.querySelector('.branches [role=tab]').click()")
+        browser.press_button("Show all tokens")
+        browser.until(lambda: browser.shown_ids() == ids)
+
+
+@pytest.mark.exhaustive
+def test_the_prompt_tells_what_came_from_the_cache(start: Start, echo: tuple[Place, EchoRunner]) -> None:
+    place, _ = echo
+    browser = start()
+    browser.open(place.rest)
+    browser.ask("word " * 20)
+    browser.ask("and another")
+    summary = browser.all(".prompt summary")[-1]
+    tokens, cached = (int(word) for word in summary.text.split() if word.isdigit())
+    assert tokens > cached > 0
+    summary.click()
+    browser.until(lambda: browser.all(".prompt[open] .token"))
+    marks = [token.get_attribute("data-marks") for token in browser.all(".prompt[open] .token")]
+    assert marks == ["cached"] * cached + [""] * (tokens - cached)
+
+
+@pytest.mark.exhaustive
 def test_a_link_gives_the_same_tokens_in_another_profile(start: Start, tiny_place: Place) -> None:
     browser = start()
     browser.open(tiny_place.rest)
     browser.ask("Hello", seed=str(2**62 + 1), max_completion_tokens="10", temperature="0.9")
-    browser.run("document.querySelectorAll('.turn.assistant .token')[4].focus()")
-    browser.run("document.querySelector('.alternative:not([aria-disabled])').click()")
+    browser.branch(4)
     ids = browser.wait_for_answer()
-    copy = next(each for each in browser.all(".actions button") if each.text == "Copy link")
-    browser.run("arguments[0].click()", copy)
+    browser.press_button("Copy link")
     link = browser.until(lambda: "#replay=" in browser.driver.current_url and browser.driver.current_url)
 
     other = start()
@@ -192,17 +231,15 @@ def test_no_width_scrolls_sideways(start: Start, tiny_place: Place, width: int) 
     browser.open(tiny_place.rest)
 
     def fits() -> bool:
-        return (
-            all(
-                0 <= left and right <= width
-                for left, right in browser.run(
-                    "return [document.documentElement, ...document.querySelectorAll('.top *, main, #side[data-open] *')]"
-                    ".filter(e => e.checkVisibility() && !e.closest('.unseen'))"
-                    ".map(e => [e.getBoundingClientRect().left, e.getBoundingClientRect().right])"
-                )
-            )
-            and browser.run("return document.documentElement.scrollWidth") <= width
+        edges = browser.run(
+            """
+            const parts = [document.documentElement, ...document.querySelectorAll(".top *, main, #side[data-open] *")];
+            return parts.filter((part) => part.checkVisibility() && !part.closest(".unseen"))
+              .map((part) => part.getBoundingClientRect()).map(({ left, right }) => [left, right]);
+            """
         )
+        inside = all(left >= 0 and right <= width for left, right in edges)
+        return inside and browser.run("return document.documentElement.scrollWidth") <= width
 
     assert fits()
     browser.ask("word" * 60, seed="3", max_completion_tokens="40")

@@ -48,7 +48,8 @@ export class AnswerView {
     this.list.show(this.kept(tokens), (index) => marksOf(branch, tokens[index]));
     this.list.node.hidden = !tokens.length;
     this.calls.replaceChildren(...branch.calls.map(callView));
-    this.error.textContent = errorText(branch.error);
+    const error = errorText(branch.error);
+    if (this.error.textContent !== error) this.error.textContent = error;
     this.facts.textContent = factsOf(branch).join(" \u00b7 ");
     this.prompt.show(branch);
     if (!branch.running) this.showButtons(branch);
@@ -65,9 +66,12 @@ export class AnswerView {
 
   showBranches() {
     const numbered = this.answer.numbered();
+    const { shown } = this.answer;
+    if (this.state?.shown === shown && this.state.count === numbered.length) return; // the focus stays where it is
+    this.state = { shown, count: numbered.length };
     this.branches.hidden = numbered.length < 2;
     this.branches.replaceChildren(...numbered.map(([branch, number]) => {
-      const chosen = branch === this.answer.shown;
+      const chosen = branch === shown;
       return button("", () => this.actions.show(this, branch), {
         role: "tab", "aria-selected": String(chosen), tabindex: chosen ? "0" : "-1",
         "aria-label": `Branch ${number}, ${origin(branch)}`,
@@ -114,10 +118,10 @@ function marksOf(branch, token) {
 
 function factsOf(branch) {
   const { usage, stopped, finish, running } = branch;
-  if (running) return [];
   const count = branch.answerIds.length;
+  if (running || !count) return [];
   return [
-    count && `${count} ${count === 1 ? "token" : "tokens"}`,
+    `${count} ${count === 1 ? "token" : "tokens"}`,
     usage && branch.drafted.size && `${branch.drafted.size} by drafts`,
     `seed ${branch.request.seed}`,
     branch.fingerprint,

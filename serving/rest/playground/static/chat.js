@@ -123,6 +123,7 @@ export class Chat {
     if (openCalls.length && !this.stopper) nodes.push(resultsForm(openCalls, (results) => this.send(...results)));
     if (!turns.length) nodes.push(emptyView((example) => this.example(example)));
     arrange(this.root, nodes);
+    document.body.dataset.empty = String(!turns.length);
   }
 
   viewOf(turn) {

@@ -1,7 +1,7 @@
 // The panel for one token: its probability, its bytes, and the likeliest tokens in its place.
 
 import { button, make, walk } from "./dom.js";
-import { hex, percent, probability, spelling, STEP_NAMES } from "./tokens.js";
+import { hex, percent, probability, spelling } from "./tokens.js";
 
 export class Inspector {
   constructor(root) {
@@ -13,7 +13,7 @@ export class Inspector {
 
   clear() {
     const advice = "Point at a token or tap it, or walk the tokens with the arrow keys.";
-    this.root.replaceChildren(make("p", { class: "hint" }, advice), legend());
+    this.root.replaceChildren(make("p", { class: "hint" }, advice));
   }
 
   /**
@@ -35,7 +35,6 @@ export class Inspector {
       make("h2", { class: "spelling" }, spelling(token)),
       make("dl", { class: "facts" }, rows.map(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])),
       ...(token.top.length ? this.alternatives(token, branch) : []),
-      legend(),
     );
   }
 
@@ -83,16 +82,4 @@ export class Inspector {
     if (event.key === "Escape") this.leave();
     else walk(event, [...this.root.querySelectorAll(".alternative")], ["ArrowUp", "ArrowDown"]);
   }
-}
-
-/** Returns what colours and marks of tokens mean. */
-function legend() {
-  const sample = (name, attributes) => make("span", {}, make("span", { class: "token", ...attributes }, "abc"), ` ${name}`);
-  return make(
-    "div", { class: "legend", role: "note", "aria-label": "Colours and marks" },
-    STEP_NAMES.map((name, index) => sample(name, { "data-step": index })),
-    sample("accepted draft", { "data-marks": "draft" }),
-    sample("chosen by hand", { "data-marks": "chosen" }),
-    sample("from the cache", { "data-marks": "cached" }),
-  );
 }

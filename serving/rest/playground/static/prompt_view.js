@@ -46,6 +46,7 @@ export class PromptView {
       onenter: (index) => this.onpoint(list, tokens[index], [["Prompt", cached(index) ? "from the cache" : "computed"]]),
     });
     list.show(tokens, (index) => (cached(index) ? ["cached"] : []));
-    this.place.replaceChildren(list.node);
+    const hint = this.cached ? "Shaded tokens came from the cache." : "No token came from the cache.";
+    this.place.replaceChildren(list.node, make("p", { class: "hint" }, hint));
   }
 }

@@ -12,6 +12,7 @@ export class TokenList {
   constructor({ label, onpoint, onenter }) {
     this.pieces = new TextPieces();
     this.tokens = [];
+    this.marks = [];
     this.node = make("div", {
       class: "tokens", role: "listbox", "aria-label": label, "aria-orientation": "horizontal",
       onkeydown: (event) => this.key(event, onenter),
@@ -30,14 +31,19 @@ export class TokenList {
     if (!same) {
       this.pieces = new TextPieces();
       this.tokens = [];
+      this.marks = [];
       this.node.replaceChildren();
     }
     for (let index = this.tokens.length; index < tokens.length; index++) {
       this.node.append(this.option(tokens[index], index));
     }
     this.tokens = [...tokens];
-    tokens.forEach((_, index) => { this.node.children[index].dataset.marks = marks(index).join(" "); });
+    tokens.forEach((_, index) => this.mark(index, marks(index).join(" ")));
     if (tokens.length && !this.node.querySelector("[tabindex='0']")) this.enterAt(0);
+  }
+
+  mark(index, marks) {
+    if (this.marks[index] !== marks) this.node.children[index].dataset.marks = this.marks[index] = marks;
   }
 
   focus(index) {

@@ -68,8 +68,6 @@ export function step(value) {
   return index < 0 ? STEPS.length : index;
 }
 
-export const STEP_NAMES = ["90 % and more", "50 to 90 %", "20 to 50 %", "5 to 20 %", "below 5 %"];
-
 /**
  * Returns the index in `ids` of each shown token. Thoughts, calls and ends are in `ids` but not shown: the shown
  * tokens are the last run in `ids` that equals them or, if calls lie between them, the last places in their order.
