@@ -24,6 +24,7 @@ export function answerActions(chat, turn) {
       branch: (candidate) => fork(view, branch, index, candidate),
       leave: () => view.list.focus(index),
     });
+    if (side.covers) view.list.reveal(index);
     if (enter) inspector.enter();
     nameControls(branch.request.model, token).then((changed) => changed && inspector.rename(token));
   }

@@ -19,6 +19,7 @@ export class Side {
 
   /** Shows a tab. On a phone, opens the sheet. */
   open(name) {
+    if (this.node.dataset.tab === name && this.node.dataset.open) return;
     TABS.forEach((other, index) => {
       const chosen = other === name;
       byId(other).hidden = !chosen;
@@ -27,6 +28,11 @@ export class Side {
     });
     this.node.dataset.tab = name;
     this.node.dataset.open = "true";
+  }
+
+  /** Whether the panel covers a part of the conversation. */
+  get covers() {
+    return getComputedStyle(this.node).position === "fixed";
   }
 
   close() {

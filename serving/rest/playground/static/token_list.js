@@ -50,6 +50,11 @@ export class TokenList {
     this.node.children[index]?.focus();
   }
 
+  /** Scrolls a token to where the sheet of a phone does not cover it. */
+  reveal(index) {
+    this.node.children[index].scrollIntoView({ block: "nearest" });
+  }
+
   option(token, index) {
     const text = this.pieces.next(token);
     const known = token.logprob !== null;
