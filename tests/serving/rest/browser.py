@@ -101,11 +101,11 @@ class Browser:
         """Returns the ids of the tokens that the inspector lists."""
         return list(self.run("return [...document.querySelectorAll('.alternative')].map(a => +a.dataset.id)"))
 
-    def branch(self, index: int) -> int:
-        """Branches from a token of the answer to the first alternative. Returns the id of the alternative."""
+    def branch(self, index: int, token: int | None = None) -> int:
+        """Branches from a token of the answer to the alternative `token`, or to the first one. Returns its id."""
         script = "document.querySelectorAll('.turn.assistant > div .token')[arguments[0]].focus()"
         self.run(script, index)
-        other = self.one(".alternative:not([aria-disabled])")
+        other = self.one(".alternative:not([aria-disabled])" if token is None else f".alternative[data-id='{token}']")
         chosen = int(other.get_attribute("data-id") or "")
         self.run("arguments[0].click()", other)
         return chosen

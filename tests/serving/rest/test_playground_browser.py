@@ -10,7 +10,7 @@ import pytest
 
 from jaxchat.client import Client
 from jaxchat.client.local import LocalTransport
-from tests.contract.echo import PAUSE, EchoRunner, echo_session
+from tests.contract.echo import END, PAUSE, EchoRunner, echo_session
 from tests.contract.place import Place
 from tests.contract.test_reasoning import THINKING, thinking_tokenizer
 
@@ -147,6 +147,36 @@ def test_tokens_within_a_character_have_their_bytes_and_branches(start: Start, t
     prefix = [*ids[:place], chosen]
     rest = text_ids(tiny_place, [*prompt, *prefix], seed=seed, max_tokens=24 - len(prefix))
     assert browser.wait_for_answer() == [*prefix, *rest]
+
+
+def answers_that_might_end(place: Place) -> Iterator[tuple[int, int, list[int]]]:
+    """Yields seeds, a token of whose answer might have been the end of the turn, its index, and the answer's ids."""
+    body = {"model": place.model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 24}
+    asked = body | {"logprobs": True, "top_logprobs": 20, "return_token_ids": True}
+    for seed in range(100):
+        answer = place.http.post("/v1/chat/completions", json=asked | {"seed": seed}).json()
+        entries = answer["choices"][0]["logprobs"]["content"]
+        for index, entry in enumerate(entries):
+            if END in [top["token_id"] for top in entry["top_logprobs"]]:
+                yield seed, index, [entry["token_id"] for entry in entries]
+
+
+@pytest.mark.exhaustive
+def test_a_chosen_end_ends_the_branch(start: Start, tiny_place: Place) -> None:
+    seed, place, ids = next(answers_that_might_end(tiny_place))
+    browser = start()
+    browser.open(tiny_place.rest)
+    assert browser.ask("Hello", seed=str(seed), max_completion_tokens="24") == ids
+    browser.branch(place, END)
+    assert browser.wait_for_answer() == [*ids[:place], END]
+    assert browser.all(".turn.assistant .tokens > *")[-1].text == "<|im_end|>"
+
+    browser.press_button("Copy link")
+    link = browser.until(lambda: "#replay=" in browser.driver.current_url and browser.driver.current_url)
+    other = start()
+    other.open(link)
+    other.until(lambda: other.one("#replay").get_attribute("data-same") == "true")
+    assert other.shown_ids() == [*ids[:place], END]
 
 
 @pytest.mark.exhaustive

@@ -26,11 +26,12 @@ export function answerActions(chat, turn) {
     });
     if (side.covers) view.list.reveal(index);
     if (enter) inspector.enter();
-    nameControls(branch.request.model, token).then((changed) => changed && inspector.rename(token));
+    nameControls(branch.request.model, [token, ...token.top]).then((changed) => changed && inspector.rename(token));
   }
 
   /** Branches from a token. Moves the focus to the chosen one, and on a phone closes the sheet that covers it. */
-  function fork(view, branch, index, candidate) {
+  async function fork(view, branch, index, candidate) {
+    await nameControls(branch.request.model, [candidate]);
     run(answer.add(branch.fork(index, candidate)));
     view.list.focus(index);
     side.close();

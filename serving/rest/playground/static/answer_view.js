@@ -93,7 +93,7 @@ export class AnswerView {
     this.buttons.replaceChildren(
       button("Retry", retry, { class: "quiet" }),
       button("Edit", () => this.edit(branch), { class: "quiet" }),
-      ...(branch.ids.length ? [link] : []),
+      ...(branch.answerIds.length ? [link] : []),
       ...(branch.complete || branch.error ? [] : [all]),
     );
   }

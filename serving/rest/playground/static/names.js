@@ -10,9 +10,9 @@ async function nameOf(model, id) {
   return names.get(key);
 }
 
-/** Gives names to the control tokens among a token and its alternatives. Returns whether any was without one. */
-export async function nameControls(model, token) {
-  const unnamed = [token, ...token.top].filter(({ bytes, name }) => !bytes && !name);
+/** Gives names to the control tokens among tokens. Returns whether any was without one. */
+export async function nameControls(model, tokens) {
+  const unnamed = tokens.filter(({ bytes, name }) => !bytes && !name);
   await Promise.all(unnamed.map(async (each) => { each.name = await nameOf(model, each.id); }));
   return unnamed.length > 0;
 }

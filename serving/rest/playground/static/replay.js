@@ -2,6 +2,7 @@
 
 import { post } from "./api.js";
 import { Branch } from "./branch.js";
+import { nameControls } from "./names.js";
 import { score } from "./run.js";
 
 /**
@@ -30,6 +31,7 @@ async function successor(branch, before, { at, id }) {
   const index = branch.placed().findIndex((token) => token.place === at);
   const candidate = branch.placed()[index]?.top.find((token) => token.id === id);
   if (candidate && branch.answerIds.slice(0, at).join() === recorded.slice(0, at).join()) {
+    await nameControls(branch.request.model, [candidate]);
     return branch.fork(index, candidate);
   }
   const next = new Branch(branch.request, branch);
