@@ -17,7 +17,7 @@ from tests.contract.test_reasoning import THINKING, thinking_tokenizer
 pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium.webdriver.common.keys import Keys
 
-from tests.serving.rest.browser import Browser, needs_chromium
+from tests.serving.browser import Browser, needs_chromium
 
 pytestmark = needs_chromium
 Start = Callable[..., Browser]
