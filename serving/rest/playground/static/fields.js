@@ -7,8 +7,8 @@ export const FIELDS = [
   { name: "top_k", label: "Top k", hint: "only this many likeliest tokens; 0 means all", preset: "0", later: true },
   { name: "min_p", label: "Min p", hint: "at least this part of the likeliest one\u2019s probability", preset: "0", later: true },
   { name: "max_completion_tokens", label: "Max tokens", hint: "of the answer, thoughts included; without a limit up to the context", preset: "no limit" },
-  { name: "frequency_penalty", label: "Frequency", hint: "penalty of a token for each earlier occurrence", preset: "0" },
-  { name: "presence_penalty", label: "Presence", hint: "penalty of a token that has occurred", preset: "0" },
+  { name: "frequency_penalty", label: "Frequency penalty", hint: "for each earlier occurrence of a token", preset: "0" },
+  { name: "presence_penalty", label: "Presence penalty", hint: "once a token has occurred", preset: "0" },
   { name: "stop", label: "Stop", hint: "up to four texts, one on each line", preset: "none", kind: "list" },
 ];
 
@@ -35,6 +35,7 @@ export function boundsOf(capability) {
   if (!capability) return "";
   const { minimum, maximum } = capability;
   const text = (value) => String(value).replace("-", "\u2212");
+  if (maximum > 0 && minimum === -maximum) return `\u00b1${maximum}`;
   if (maximum !== undefined) return `${text(minimum)} to ${text(maximum)}`;
   return minimum !== undefined ? `from ${text(minimum)}` : "";
 }
