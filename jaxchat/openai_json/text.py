@@ -25,8 +25,8 @@ def text_request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = Fal
     """Reads a text completion in a parsed JSON body, as `request_from_json` reads a chat completion.
 
     Raises:
-        ChatError: a value has the wrong type or is not one of those accepted, a key is rejected, or `stream_options` is
-            given without `stream`.
+        ChatError: a value has the wrong type or is not accepted, a key is rejected, or `stream_options` is given
+            without `stream`.
     """
     body = dict(readers.mapping(body, "body"))
     stream = body.pop("stream", None)
@@ -39,11 +39,13 @@ def text_request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = Fal
 
 
 def tokenize_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -> v1.TokenizeRequest:
-    """Reads a request for the token ids of a text, `prompt`, or of a conversation, `messages`.
+    """Reads a request for the token ids of a text (`prompt`) or of a conversation (`messages`).
+
+    A request that has neither is read without an error. The session rejects it later.
 
     Raises:
-        ChatError: a value has the wrong type, a key is rejected, or a key of a conversation, such as `messages`, stands
-            beside `prompt`. A request with neither does not raise here; the session rejects it.
+        ChatError: a value has the wrong type, a key is rejected, or the request has both `prompt` and a key of a
+            conversation, such as `messages`.
     """
     request = v1.TokenizeRequest()
     given = {key for key, value in readers.mapping(body, "body").items() if value is not None}
@@ -75,8 +77,8 @@ def text_completion_to_json(answer: v1.TextCompletion, *, entry_ids: bool = Fals
 def text_part_to_json(part: v1.TextCompletion, include_usage: bool, *, entry_ids: bool = False) -> Json:
     """Returns the `text_completion` object of a part of a stream.
 
-    With `include_usage` every part has the key `usage`, which is null except in the last part. `entry_ids` is as for
-    `text_completion_to_json`.
+    With `include_usage`, every part has the key `usage`. Its value is null in all parts except the last one.
+    `entry_ids` is as for `text_completion_to_json`.
     """
     usage = usage_to_json(part.usage) if part.HasField("usage") else None
     return _completion(part, entry_ids) | ({"usage": usage} if include_usage else {})
@@ -105,7 +107,7 @@ def _completion(answer: v1.TextCompletion, entry_ids: bool) -> Json:
 
 
 def text_choice_to_json(choice: v1.TextChoice, entry_ids: bool = False) -> Json:
-    """Returns the object of a choice or of a part of one. `entry_ids` is as for `text_completion_to_json`."""
+    """Returns the object of a choice, or of a part of a choice. `entry_ids` is as for `text_completion_to_json`."""
     result: Json = {
         "index": choice.index,
         "text": choice.text,
@@ -114,13 +116,15 @@ def text_choice_to_json(choice: v1.TextChoice, entry_ids: bool = False) -> Json:
     }
     if entry_ids and result["logprobs"]:
         result["logprobs"]["content"] = [_entry(entry) for entry in choice.logprobs.tokens]
-    if ids := list(choice.prompt_token_ids):
-        result["prompt_token_ids"] = ids
+    prompt_ids, ids = list(choice.prompt_token_ids), list(choice.token_ids)
+    if ids or prompt_ids:
+        result["token_ids"] = ids
+    result |= {"prompt_token_ids": prompt_ids} if prompt_ids else {}
     return result | tokens_to_json(choice)
 
 
 def text_logprobs_to_json(logprobs: v1.TextLogprobs) -> Json:
-    """Returns the object with four lists of equal length that the API has for log-probabilities of a text."""
+    """Returns the API's object for the log-probabilities of a text. It has four lists of equal length."""
     return {
         "tokens": [entry.token for entry in logprobs.tokens],
         "token_logprobs": [entry.logprob if entry.HasField("logprob") else None for entry in logprobs.tokens],
@@ -137,7 +141,7 @@ def _entry(entry: v1.TextTokenLogprob) -> Json:
 def _likeliest(entry: v1.TextTokenLogprob) -> dict[str, float] | None:
     """Returns the log-probabilities of the likeliest tokens and of the token itself, by text.
 
-    Of tokens with equal texts, such as fragments of characters, the likeliest counts.
+    If several tokens have the same text, as fragments of characters may, returns the highest log-probability of them.
     """
     if not entry.HasField("logprob"):
         return None
@@ -175,7 +179,7 @@ def _put_tokens(request: Any, key: str, value: Any, path: str, allow_unknown: bo
 
 
 def _of_conversation(put: Put) -> Put:
-    """Returns a `Put` for a key of the request that becomes a field of its conversation."""
+    """Returns a `Put` for a key of a request. Its value becomes a field of the conversation in the request."""
 
     def inside(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         message.conversation.SetInParent()

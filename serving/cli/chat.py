@@ -86,7 +86,7 @@ class Conversation:
         self._system = system or None
 
     def say(self, text: str) -> None:
-        """Sends a message and prints the answer, which Ctrl-C ends early. Raises `ChatError` if the answer fails."""
+        """Sends a message and prints the answer. Ctrl-C stops the answer. Raises `ChatError` if the answer fails."""
         turns: list[MessageParam] = [*self._turns, {"role": "user", "content": text}]
         system: list[MessageParam] = [{"role": "system", "content": self._system}] if self._system else []
         answer: MessageParam = {"role": "assistant", "content": ""}
@@ -101,7 +101,7 @@ class Conversation:
 
 
 def _print_delta(delta: Delta, answer: MessageParam) -> None:
-    """Prints new text and adds it to `answer`. Thoughts come in front of the text, and a blank line between them."""
+    """Prints new thoughts and text, and adds them to `answer`. Prints a blank line between thoughts and text."""
     thoughts, text = delta.reasoning_content or "", delta.content or ""
     if thoughts:
         answer["reasoning_content"] = (answer.get("reasoning_content") or "") + thoughts
@@ -165,7 +165,7 @@ def _connect(args: argparse.Namespace) -> Client:
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file is unusable, or a flag is for a setting that only that server has.
+        ValueError: a file is unusable, or a flag such as `--template-date` is for a setting of the server.
     """
     for name in TEMPLATE_SETTINGS:
         if getattr(args, name) is not None:

@@ -57,11 +57,11 @@ def create_app(
         max_body: largest request body, in bytes.
         allow_unknown_fields: whether to ignore unknown JSON keys instead of rejecting them.
         keep_alive: seconds between comments on a stream that waits for its first token.
-        keys: valid API keys, of which every path requires one, except /health and those of the playground. None means
+        keys: valid API keys. Every path except /health and those of the playground requires one of them. None means
             that no path requires a key.
         metrics: the source of the page /metrics. None omits the page.
         cors_origins: origins of web pages that may call the server, besides localhost and the server's own address.
-            `*` allows all origins. None allows not even those.
+            `*` allows all origins. None allows no origins, not even localhost.
         playground: whether to serve the playground at /.
     """
     pages = playground_routes() if playground else []
