@@ -98,19 +98,19 @@ class TokenEvent(NamedTuple):
     """One sampled token of one choice, or the failure of a choice or of a whole request. A tuple, for speed.
 
     `token` is -1 if `finish` is "numerical_error", "grammar_error" or "engine_failure". With "engine_failure", `choice`
-    is -1 too, and all choices of the request end. `logprob` (natural logarithm) and `top` are set only if the request
-    asks for them and `token` is not -1. The prefix cache had `cached_tokens` tokens of the prompt. The choice first got
-    a slot at `admitted`, in monotonic seconds.
+    is -1 too, and all choices of the request end. `logprob` and `top` are set only if the request asks for them and
+    `token` is not -1.
     """
 
     request: int
     choice: int
     token: int
     finish: Finish | None = None
-    logprob: float = 0.0
+    logprob: float = 0.0  # natural logarithm
     top: TopLogprobs | None = None
-    cached_tokens: int = 0
-    admitted: float = 0.0
+    cached_tokens: int = 0  # tokens of the prompt that an earlier prompt had computed
+    admitted: float = 0.0  # when the choice first got a slot, in monotonic seconds
+    drafted: bool = False  # whether the token was an accepted draft
 
 
 @dataclass(frozen=True)

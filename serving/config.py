@@ -43,6 +43,7 @@ class RestConfig(Settings):
         metavar="ORIGIN",
         default_text="pages from localhost and from the server's own address, which are always allowed",
     )
+    playground: bool = setting(True, "serve the playground, a web page for trying the model, at / of the REST address")
     api_keys: str | None = _file("file with the API keys that clients may use, see `jaxchat keys`; none: no key needed")
     tls_cert: str | None = _file("certificate and its chain in PEM form; with --tls-key it switches TLS on")
     tls_key: str | None = _file("private key of the certificate in PEM form, unencrypted")

@@ -116,6 +116,7 @@ def rest_server(
         keys=keys,
         metrics=metrics,
         cors_origins=config.cors_origin,
+        playground=config.playground,
     )
     return RestServer(app, host=config.host, port=config.rest_port, tls=tls)
 

@@ -91,6 +91,7 @@ class ChunkChoice(AnswerObject):
     finish_reason: FinishReason | None = None
     logprobs: ChoiceLogprobs | None = None
     token_ids: tuple[int, ...] | None = None
+    accepted_drafts: tuple[int, ...] | None = None
 
     @classmethod
     def from_proto(cls, proto: v1.ChunkChoice) -> Self:
@@ -104,6 +105,7 @@ class ChunkChoice(AnswerObject):
             finish_reason=reason,
             logprobs=logprobs,
             token_ids=token_ids(proto, "token_ids"),
+            accepted_drafts=token_ids(proto, "accepted_drafts"),
         )
 
 

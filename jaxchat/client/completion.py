@@ -166,13 +166,14 @@ class ChoiceLogprobs(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Choice(AnswerObject):
-    """One of the `n` answers. `logprobs` and `token_ids` are None unless the request asks for them."""
+    """One of the `n` answers. `logprobs`, `token_ids` and `accepted_drafts` are None unless a request asks for them."""
 
     index: int
     message: AssistantMessage
     finish_reason: FinishReason | None
     logprobs: ChoiceLogprobs | None = None
     token_ids: tuple[int, ...] | None = None
+    accepted_drafts: tuple[int, ...] | None = None
 
     @classmethod
     def from_proto(cls, proto: v1.Choice) -> Self:
@@ -185,8 +186,8 @@ def choice_fields(proto: v1.Choice) -> dict[str, Any]:
     if proto.HasField("logprobs"):
         logprobs = ChoiceLogprobs.from_proto(proto.logprobs, has_content=proto.message.HasField("content"))
     reason = FINISH_REASONS[proto.finish_reason]
-    ids = token_ids(proto, "token_ids")
-    return {"proto": proto, "index": proto.index, "finish_reason": reason, "logprobs": logprobs, "token_ids": ids}
+    tokens = {name: token_ids(proto, name) for name in ("token_ids", "accepted_drafts")}
+    return {"proto": proto, "index": proto.index, "finish_reason": reason, "logprobs": logprobs, **tokens}
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

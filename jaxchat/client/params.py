@@ -186,6 +186,7 @@ class GenerationParams(TypedDict, total=False):
     ignore_eos: bool | None
     stop_token_ids: Sequence[int] | None
     return_token_ids: bool | None
+    return_accepted_drafts: bool | None
     prediction: PredictionParam | None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, cast
 
 from jaxchat import v1
-from jaxchat.client.completion import AnswerObject, FinishReason, TopLogprob, Usage, optional, token_ids
+from jaxchat.client.completion import AnswerObject, Bytes, FinishReason, TopLogprob, Usage, optional, token_ids
 from jaxchat.openai_json import text_choice_to_json, text_logprobs_to_json, text_part_to_json, tokenized_to_json
 from jaxchat.openai_json.enums import FINISH_REASONS
 
@@ -15,7 +15,7 @@ from jaxchat.openai_json.enums import FINISH_REASONS
 class TextTokenLogprob(AnswerObject):
     """A token of a text. `logprob` is its natural log-probability, or None for the first token of a prompt.
 
-    `text_offset` says where the token begins in the text, in characters.
+    `text_offset` says where the token begins in the text, in characters. `bytes` is as in `TokenLogprob`.
     """
 
     token: str
@@ -23,6 +23,7 @@ class TextTokenLogprob(AnswerObject):
     top_logprobs: tuple[TopLogprob, ...]
     text_offset: int
     token_id: int
+    bytes: Bytes | None = None
 
     @classmethod
     def from_proto(cls, proto: v1.TextTokenLogprob) -> Self:
@@ -33,6 +34,7 @@ class TextTokenLogprob(AnswerObject):
             top_logprobs=tuple(map(TopLogprob.from_proto, proto.top_logprobs)),
             text_offset=proto.text_offset,
             token_id=proto.token_id,
+            bytes=optional(proto, "bytes"),
         )
 
     def model_dump(self) -> dict[str, Any]:
@@ -87,6 +89,7 @@ class TextChoice(AnswerObject):
     logprobs: TextLogprobs | None = None
     token_ids: tuple[int, ...] | None = None
     prompt_token_ids: tuple[int, ...] | None = None
+    accepted_drafts: tuple[int, ...] | None = None
 
     @classmethod
     def from_proto(cls, proto: v1.TextChoice) -> Self:
@@ -99,6 +102,7 @@ class TextChoice(AnswerObject):
             logprobs=TextLogprobs.from_proto(proto.logprobs) if proto.HasField("logprobs") else None,
             token_ids=token_ids(proto, "token_ids"),
             prompt_token_ids=token_ids(proto, "prompt_token_ids"),
+            accepted_drafts=token_ids(proto, "accepted_drafts"),
         )
 
     def model_dump(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from jaxchat.engine.kv_cache_manager import KVCacheManager
@@ -116,3 +118,13 @@ def rejected(drafts: np.ndarray, tokens: np.ndarray) -> set[int]:
         if other or row - 1 in wrong:
             wrong.add(row)
     return wrong
+
+
+def accepted(drafts: np.ndarray, wrong: Collection[int]) -> set[int]:
+    """Returns the indices of the rows whose tokens had been drafted: those before the rows that accepted drafts bring.
+
+    Args:
+        drafts: as for `rejected`.
+        wrong: the rows that `rejected` returned.
+    """
+    return {row - 1 for row in np.flatnonzero(drafts > _NO_DRAFT).tolist() if row not in wrong}

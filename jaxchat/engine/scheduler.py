@@ -9,13 +9,12 @@ no sequence is lost.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from jaxchat.arithmetic import cdiv
-from jaxchat.engine.decode_batch import DecodeBatch, rejected
+from jaxchat.engine.decode_batch import DecodeBatch, accepted, rejected
 from jaxchat.engine.kv_cache_manager import KVCacheManager
 from jaxchat.engine.page_pool import PagePool
 from jaxchat.engine.prefill_queue import PrefillQueue
@@ -172,16 +171,17 @@ class Scheduler:
             step.rows[0].swapped = outcome
         if not isinstance(outcome, StepResult):
             return []
-        wrong: Collection[int] = ()
+        wrong, drafted = set[int](), set[int]()
         if isinstance(step.work, DecodeWork) and step.work.drafts is not None:
             wrong = rejected(step.work.drafts, outcome.tokens)
             self.speculation.count(step.work.drafts, len(wrong))
             for row in wrong:
                 step.rows[row].dispatched -= 1
+            drafted = accepted(step.work.drafts, wrong)
         # A sequence that ended while this step was in flight has a surplus token here, which is discarded.
         tokens, finite = outcome.tokens.tolist(), outcome.finite.tolist()
         return [
-            self._accept(s, tokens[row] if finite[row] else None, row, outcome)
+            self._accept(s, tokens[row] if finite[row] else None, row, outcome, row in drafted)
             for row, s in enumerate(step.rows)
             if row not in wrong and not s.finished
         ]
@@ -240,20 +240,20 @@ class Scheduler:
         sequence.swapped = None
         return Step(work, (sequence,))
 
-    def _accept(self, sequence: Sequence, token: int | None, row: int, result: StepResult) -> TokenEvent:
+    def _accept(self, sequence: Sequence, token: int | None, row: int, result: StepResult, drafted: bool) -> TokenEvent:
         """Gives a sequence its sampled token, or None if the logits were not finite. Returns the token's event."""
         sequence.sampled += 1
         finish = _finish(sequence, token)
         if finish:
             self._end(sequence)
+        place = sequence.request_id, sequence.choice
         if token is None or finish == "grammar_error":
-            return TokenEvent(sequence.request_id, sequence.choice, -1, finish)
+            return TokenEvent(*place, -1, finish)
         sequence.tokens.append(token)
         logprob, top = 0.0, None
         if sequence.request.sampling.logprobs:
             logprob, top = float(result.logprobs[row]), TopLogprobs(result.top_ids[row], result.top_logprobs[row])
-        cached, admitted = sequence.cached_tokens, sequence.admitted
-        return TokenEvent(sequence.request_id, sequence.choice, token, finish, logprob, top, cached, admitted)
+        return TokenEvent(*place, token, finish, logprob, top, sequence.cached_tokens, sequence.admitted, drafted)
 
     def _end(self, sequence: Sequence) -> None:
         """Removes a finished sequence. Other sequences may get its slot and its pages at once.

@@ -246,6 +246,7 @@ REQUEST: Table = {
     "ignore_eos": _flag,
     "stop_token_ids": _put_list(readers.integer(32)),
     "return_token_ids": _flag,
+    "return_accepted_drafts": _flag,
     "structured_outputs": puts.object_of(STRUCTURED_OUTPUTS),
     "prediction": puts.object_of(PREDICTION),
 }

@@ -16,23 +16,27 @@ Json = dict[str, Any]
 _ROLE_WORDS = {number: word for word, number in enums.ROLES.items()}
 
 
-def completion_to_json(completion: v1.ChatCompletion) -> Json:
-    """Returns the `chat.completion` object. It omits `seed_used`."""
+def completion_to_json(completion: v1.ChatCompletion, *, entry_ids: bool = False) -> Json:
+    """Returns the `chat.completion` object. It omits `seed_used`.
+
+    With `entry_ids` each log-probability entry has the key `token_id`.
+    """
     return {
         "id": completion.id,
         "object": "chat.completion",
         "created": completion.created,
         "model": completion.model,
         "system_fingerprint": completion.system_fingerprint,
-        "choices": [_choice(choice) for choice in completion.choices],
+        "choices": [_choice(choice, entry_ids) for choice in completion.choices],
         "usage": usage_to_json(completion.usage),
     } | _token_ids("prompt_token_ids", completion)
 
 
-def chunk_to_json(chunk: v1.ChatCompletionChunk, include_usage: bool) -> Json:
+def chunk_to_json(chunk: v1.ChatCompletionChunk, include_usage: bool, *, entry_ids: bool = False) -> Json:
     """Returns the `chat.completion.chunk` object.
 
-    With `include_usage`, every chunk has the key `usage`. Its value is null in all chunks except the last one.
+    With `include_usage`, every chunk has the key `usage`. Its value is null in all chunks except the last one. With
+    `entry_ids`, each log-probability entry has the key `token_id`.
     """
     result: Json = {
         "id": chunk.id,
@@ -40,7 +44,7 @@ def chunk_to_json(chunk: v1.ChatCompletionChunk, include_usage: bool) -> Json:
         "created": chunk.created,
         "model": chunk.model,
         "system_fingerprint": chunk.system_fingerprint,
-        "choices": [_chunk_choice(choice) for choice in chunk.choices],
+        "choices": [_chunk_choice(choice, entry_ids) for choice in chunk.choices],
     } | _token_ids("prompt_token_ids", chunk)
     if include_usage:
         result["usage"] = usage_to_json(chunk.usage) if chunk.HasField("usage") else None
@@ -113,14 +117,14 @@ def _part(part: v1.ContentPart) -> Json:
     return {"type": "text", "text": part.text}
 
 
-def _choice(choice: v1.Choice) -> Json:
+def _choice(choice: v1.Choice, entry_ids: bool = False) -> Json:
     no_text = not choice.message.HasField("content")
     return {
         "index": choice.index,
         "message": _message(choice.message),
-        "logprobs": _logprobs(choice.logprobs, no_text) if choice.HasField("logprobs") else None,
+        "logprobs": _logprobs(choice.logprobs, no_text, entry_ids) if choice.HasField("logprobs") else None,
         "finish_reason": enums.FINISH_REASONS[choice.finish_reason],
-    } | _token_ids("token_ids", choice)
+    } | tokens_to_json(choice)
 
 
 def _message(message: v1.AssistantMessage) -> Json:
@@ -149,13 +153,18 @@ def _function_call(call: v1.FunctionCall) -> Json:
     return {"name": call.name, "arguments": call.arguments}
 
 
-def _chunk_choice(choice: v1.ChunkChoice) -> Json:
+def _chunk_choice(choice: v1.ChunkChoice, entry_ids: bool = False) -> Json:
     return {
         "index": choice.index,
         "delta": _delta(choice.delta),
-        "logprobs": _logprobs(choice.logprobs, False) if choice.HasField("logprobs") else None,
+        "logprobs": _logprobs(choice.logprobs, False, entry_ids) if choice.HasField("logprobs") else None,
         "finish_reason": enums.FINISH_REASONS[choice.finish_reason],
-    } | _token_ids("token_ids", choice)
+    } | tokens_to_json(choice)
+
+
+def tokens_to_json(choice: v1.Choice | v1.ChunkChoice | v1.TextChoice) -> Json:
+    """Returns the keys `token_ids` and `accepted_drafts` of a choice. Omits those that are empty."""
+    return _token_ids("token_ids", choice) | _token_ids("accepted_drafts", choice)
 
 
 def _token_ids(key: str, message: Any) -> Json:
@@ -189,17 +198,19 @@ def _call_parts(call: v1.FunctionCall) -> Json:
     return {key: getattr(call, key) for key in ("name", "arguments") if call.HasField(key)}
 
 
-def _logprobs(logprobs: v1.ChoiceLogprobs, no_text: bool) -> Json:
-    return {"content": None if no_text else [_token_logprob(entry) for entry in logprobs.content]}
+def _logprobs(logprobs: v1.ChoiceLogprobs, no_text: bool, entry_ids: bool = False) -> Json:
+    return {"content": None if no_text else [token_logprob_to_json(entry, entry_ids) for entry in logprobs.content]}
 
 
-def _token_logprob(entry: v1.TokenLogprob) -> Json:
-    return _entry(entry) | {"top_logprobs": [_entry(top) for top in entry.top_logprobs]}
+def token_logprob_to_json(entry: v1.TokenLogprob | v1.TextTokenLogprob, entry_ids: bool = False) -> Json:
+    """Returns a log-probability entry. With `entry_ids`, it and its likeliest tokens have the key `token_id`."""
+    return _entry(entry, entry_ids) | {"top_logprobs": [_entry(top, entry_ids) for top in entry.top_logprobs]}
 
 
-def _entry(entry: v1.TokenLogprob | v1.TopLogprob) -> Json:
+def _entry(entry: v1.TokenLogprob | v1.TopLogprob | v1.TextTokenLogprob, with_id: bool = False) -> Json:
     data: Sequence[int] | None = list(entry.bytes) if entry.HasField("bytes") else None
-    return {"token": entry.token, "logprob": entry.logprob, "bytes": data}
+    result: Json = {"token": entry.token, "logprob": entry.logprob, "bytes": data}
+    return result | {"token_id": entry.token_id} if with_id else result
 
 
 def usage_to_json(usage: v1.Usage) -> Json:
@@ -233,7 +244,7 @@ _WRITERS: dict[type[Message], Callable[[Any], Json]] = {
     v1.ChunkChoice: _chunk_choice,
     v1.Delta: _delta,
     v1.ToolCallDelta: _call_fragment,
-    v1.TokenLogprob: _token_logprob,
+    v1.TokenLogprob: token_logprob_to_json,
     v1.TopLogprob: _entry,
     v1.Usage: usage_to_json,
     v1.PromptTokensDetails: _prompt_details,

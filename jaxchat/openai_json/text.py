@@ -10,7 +10,7 @@ from jaxchat.errors import invalid, wrong_type
 from jaxchat.openai_json import enums, puts, readers
 from jaxchat.openai_json.puts import Put, Table
 from jaxchat.openai_json.request import REQUEST
-from jaxchat.openai_json.response import Json, usage_to_json
+from jaxchat.openai_json.response import Json, token_logprob_to_json, tokens_to_json, usage_to_json
 
 
 class ParsedText(NamedTuple):
@@ -66,18 +66,22 @@ def detokenize_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False
     return request
 
 
-def text_completion_to_json(answer: v1.TextCompletion) -> Json:
-    """Returns the `text_completion` object of a complete answer. It omits `seed_used`."""
-    return _completion(answer) | {"usage": usage_to_json(answer.usage)}
+def text_completion_to_json(answer: v1.TextCompletion, *, entry_ids: bool = False) -> Json:
+    """Returns the `text_completion` object of a complete answer. It omits `seed_used`.
+
+    With `entry_ids`, `logprobs` also has the key `content`: the entries as in chat, with token ids.
+    """
+    return _completion(answer, entry_ids) | {"usage": usage_to_json(answer.usage)}
 
 
-def text_part_to_json(part: v1.TextCompletion, include_usage: bool) -> Json:
+def text_part_to_json(part: v1.TextCompletion, include_usage: bool, *, entry_ids: bool = False) -> Json:
     """Returns the `text_completion` object of a part of a stream.
 
     With `include_usage`, every part has the key `usage`. Its value is null in all parts except the last one.
+    `entry_ids` is as for `text_completion_to_json`.
     """
     usage = usage_to_json(part.usage) if part.HasField("usage") else None
-    return _completion(part) | ({"usage": usage} if include_usage else {})
+    return _completion(part, entry_ids) | ({"usage": usage} if include_usage else {})
 
 
 def tokenized_to_json(answer: v1.TokenizeResponse, *, with_names: bool) -> Json:
@@ -91,29 +95,32 @@ def tokenized_to_json(answer: v1.TokenizeResponse, *, with_names: bool) -> Json:
     }
 
 
-def _completion(answer: v1.TextCompletion) -> Json:
+def _completion(answer: v1.TextCompletion, entry_ids: bool) -> Json:
     return {
         "id": answer.id,
         "object": "text_completion",
         "created": answer.created,
         "model": answer.model,
         "system_fingerprint": answer.system_fingerprint,
-        "choices": [text_choice_to_json(choice) for choice in answer.choices],
+        "choices": [text_choice_to_json(choice, entry_ids) for choice in answer.choices],
     }
 
 
-def text_choice_to_json(choice: v1.TextChoice) -> Json:
-    """Returns the object of a choice, or of a part of a choice."""
+def text_choice_to_json(choice: v1.TextChoice, entry_ids: bool = False) -> Json:
+    """Returns the object of a choice, or of a part of a choice. `entry_ids` is as for `text_completion_to_json`."""
     result: Json = {
         "index": choice.index,
         "text": choice.text,
         "logprobs": text_logprobs_to_json(choice.logprobs) if choice.HasField("logprobs") else None,
         "finish_reason": enums.FINISH_REASONS[choice.finish_reason],
     }
+    if entry_ids and result["logprobs"]:
+        result["logprobs"]["content"] = [_entry(entry) for entry in choice.logprobs.tokens]
     prompt_ids, ids = list(choice.prompt_token_ids), list(choice.token_ids)
     if ids or prompt_ids:
         result["token_ids"] = ids
-    return result | ({"prompt_token_ids": prompt_ids} if prompt_ids else {})
+    result |= {"prompt_token_ids": prompt_ids} if prompt_ids else {}
+    return result | tokens_to_json(choice)
 
 
 def text_logprobs_to_json(logprobs: v1.TextLogprobs) -> Json:
@@ -124,6 +131,11 @@ def text_logprobs_to_json(logprobs: v1.TextLogprobs) -> Json:
         "top_logprobs": [_likeliest(entry) for entry in logprobs.tokens],
         "text_offset": [entry.text_offset for entry in logprobs.tokens],
     }
+
+
+def _entry(entry: v1.TextTokenLogprob) -> Json:
+    result = token_logprob_to_json(entry, True)
+    return result if entry.HasField("logprob") else result | {"logprob": None}
 
 
 def _likeliest(entry: v1.TextTokenLogprob) -> dict[str, float] | None:

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TextCompletionRequest(_message.Message):
-    __slots__ = ("model", "prompt", "suffix", "max_tokens", "temperature", "top_p", "n", "stream_options", "logprobs", "echo", "stop", "presence_penalty", "frequency_penalty", "best_of", "logit_bias", "user", "seed", "top_k", "min_p", "repetition_penalty", "min_tokens", "ignore_eos", "stop_token_ids", "return_token_ids", "structured_outputs", "response_format", "prediction", "add_special_tokens")
+    __slots__ = ("model", "prompt", "suffix", "max_tokens", "temperature", "top_p", "n", "stream_options", "logprobs", "echo", "stop", "presence_penalty", "frequency_penalty", "best_of", "logit_bias", "user", "seed", "top_k", "min_p", "repetition_penalty", "min_tokens", "ignore_eos", "stop_token_ids", "return_token_ids", "structured_outputs", "response_format", "prediction", "add_special_tokens", "return_accepted_drafts")
     class LogitBiasEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +44,7 @@ class TextCompletionRequest(_message.Message):
     RESPONSE_FORMAT_FIELD_NUMBER: _ClassVar[int]
     PREDICTION_FIELD_NUMBER: _ClassVar[int]
     ADD_SPECIAL_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    RETURN_ACCEPTED_DRAFTS_FIELD_NUMBER: _ClassVar[int]
     model: str
     prompt: _containers.RepeatedCompositeFieldContainer[TextPrompt]
     suffix: str
@@ -72,7 +73,8 @@ class TextCompletionRequest(_message.Message):
     response_format: _chat_pb2.ResponseFormat
     prediction: _chat_pb2.Prediction
     add_special_tokens: bool
-    def __init__(self, model: _Optional[str] = ..., prompt: _Optional[_Iterable[_Union[TextPrompt, _Mapping]]] = ..., suffix: _Optional[str] = ..., max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., n: _Optional[int] = ..., stream_options: _Optional[_Union[_chat_pb2.StreamOptions, _Mapping]] = ..., logprobs: _Optional[int] = ..., echo: _Optional[bool] = ..., stop: _Optional[_Iterable[str]] = ..., presence_penalty: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., best_of: _Optional[int] = ..., logit_bias: _Optional[_Mapping[int, float]] = ..., user: _Optional[str] = ..., seed: _Optional[int] = ..., top_k: _Optional[int] = ..., min_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., min_tokens: _Optional[int] = ..., ignore_eos: _Optional[bool] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., return_token_ids: _Optional[bool] = ..., structured_outputs: _Optional[_Union[_chat_pb2.StructuredOutputs, _Mapping]] = ..., response_format: _Optional[_Union[_chat_pb2.ResponseFormat, _Mapping]] = ..., prediction: _Optional[_Union[_chat_pb2.Prediction, _Mapping]] = ..., add_special_tokens: _Optional[bool] = ...) -> None: ...
+    return_accepted_drafts: bool
+    def __init__(self, model: _Optional[str] = ..., prompt: _Optional[_Iterable[_Union[TextPrompt, _Mapping]]] = ..., suffix: _Optional[str] = ..., max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., n: _Optional[int] = ..., stream_options: _Optional[_Union[_chat_pb2.StreamOptions, _Mapping]] = ..., logprobs: _Optional[int] = ..., echo: _Optional[bool] = ..., stop: _Optional[_Iterable[str]] = ..., presence_penalty: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., best_of: _Optional[int] = ..., logit_bias: _Optional[_Mapping[int, float]] = ..., user: _Optional[str] = ..., seed: _Optional[int] = ..., top_k: _Optional[int] = ..., min_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., min_tokens: _Optional[int] = ..., ignore_eos: _Optional[bool] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., return_token_ids: _Optional[bool] = ..., structured_outputs: _Optional[_Union[_chat_pb2.StructuredOutputs, _Mapping]] = ..., response_format: _Optional[_Union[_chat_pb2.ResponseFormat, _Mapping]] = ..., prediction: _Optional[_Union[_chat_pb2.Prediction, _Mapping]] = ..., add_special_tokens: _Optional[bool] = ..., return_accepted_drafts: _Optional[bool] = ...) -> None: ...
 
 class TextPrompt(_message.Message):
     __slots__ = ("text", "token_ids")
@@ -107,20 +109,22 @@ class TextCompletion(_message.Message):
     def __init__(self, id: _Optional[str] = ..., created: _Optional[int] = ..., model: _Optional[str] = ..., system_fingerprint: _Optional[str] = ..., choices: _Optional[_Iterable[_Union[TextChoice, _Mapping]]] = ..., usage: _Optional[_Union[_chat_pb2.Usage, _Mapping]] = ..., seed_used: _Optional[int] = ...) -> None: ...
 
 class TextChoice(_message.Message):
-    __slots__ = ("index", "text", "logprobs", "finish_reason", "token_ids", "prompt_token_ids")
+    __slots__ = ("index", "text", "logprobs", "finish_reason", "token_ids", "prompt_token_ids", "accepted_drafts")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_DRAFTS_FIELD_NUMBER: _ClassVar[int]
     index: int
     text: str
     logprobs: TextLogprobs
     finish_reason: _chat_pb2.FinishReason
     token_ids: _containers.RepeatedScalarFieldContainer[int]
     prompt_token_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, index: _Optional[int] = ..., text: _Optional[str] = ..., logprobs: _Optional[_Union[TextLogprobs, _Mapping]] = ..., finish_reason: _Optional[_Union[_chat_pb2.FinishReason, str]] = ..., token_ids: _Optional[_Iterable[int]] = ..., prompt_token_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    accepted_drafts: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, index: _Optional[int] = ..., text: _Optional[str] = ..., logprobs: _Optional[_Union[TextLogprobs, _Mapping]] = ..., finish_reason: _Optional[_Union[_chat_pb2.FinishReason, str]] = ..., token_ids: _Optional[_Iterable[int]] = ..., prompt_token_ids: _Optional[_Iterable[int]] = ..., accepted_drafts: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TextLogprobs(_message.Message):
     __slots__ = ("tokens",)
@@ -129,18 +133,20 @@ class TextLogprobs(_message.Message):
     def __init__(self, tokens: _Optional[_Iterable[_Union[TextTokenLogprob, _Mapping]]] = ...) -> None: ...
 
 class TextTokenLogprob(_message.Message):
-    __slots__ = ("token", "logprob", "top_logprobs", "text_offset", "token_id")
+    __slots__ = ("token", "logprob", "top_logprobs", "text_offset", "token_id", "bytes")
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     LOGPROB_FIELD_NUMBER: _ClassVar[int]
     TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     TEXT_OFFSET_FIELD_NUMBER: _ClassVar[int]
     TOKEN_ID_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
     token: str
     logprob: float
     top_logprobs: _containers.RepeatedCompositeFieldContainer[_chat_pb2.TopLogprob]
     text_offset: int
     token_id: int
-    def __init__(self, token: _Optional[str] = ..., logprob: _Optional[float] = ..., top_logprobs: _Optional[_Iterable[_Union[_chat_pb2.TopLogprob, _Mapping]]] = ..., text_offset: _Optional[int] = ..., token_id: _Optional[int] = ...) -> None: ...
+    bytes: bytes
+    def __init__(self, token: _Optional[str] = ..., logprob: _Optional[float] = ..., top_logprobs: _Optional[_Iterable[_Union[_chat_pb2.TopLogprob, _Mapping]]] = ..., text_offset: _Optional[int] = ..., token_id: _Optional[int] = ..., bytes: _Optional[bytes] = ...) -> None: ...
 
 class TokenizeRequest(_message.Message):
     __slots__ = ("model", "prompt", "conversation", "add_special_tokens", "return_token_strs")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 
 from serving.auth import read_keys
 from serving.cli.flags import add_flags, from_flags
@@ -45,7 +46,10 @@ async def _serve(config: RestConfig, target: BackendConfig) -> int:
     try:
         await backend.start()
         await server.start()
-        print(f"backend  {', '.join(target.backend)}\nREST     {url(server)}/v1", flush=True)
+        print(f"backend     {', '.join(target.backend)}\nREST        {url(server)}/v1")
+        if config.playground:
+            print(f"playground  {url(server)}/")
+        sys.stdout.flush()
         await first(stop.wait(), backend.until_ready())
         if not stop.is_set():
             print("Ready. Ctrl-C stops.", flush=True)

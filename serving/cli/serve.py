@@ -124,7 +124,7 @@ async def _serve(sessions: Sequence[Session], serve: ServeConfig, leader: Leader
     try:
         await backend.start()
         await servers.start()
-        _announce(sessions, servers, keyed=bool(serve.api_keys))
+        _announce(sessions, servers, keyed=bool(serve.api_keys), playground=serve.playground)
         for session in sessions:
             await _ask(session, serve.startup_prompt)
         print("Ready. Ctrl-C stops.", flush=True)
@@ -157,12 +157,14 @@ def _watch_followers(leader: Leader, session: Session, stop: asyncio.Event) -> N
     leader.lost, leader.leaving = lost, leaving
 
 
-def _announce(sessions: Sequence[Session], servers: Servers, *, keyed: bool) -> None:
+def _announce(sessions: Sequence[Session], servers: Servers, *, keyed: bool, playground: bool) -> None:
     lines = [line for session in sessions for line in session.summary()]
     if servers.grpc_address:
         lines.append(("gRPC", servers.grpc_address))
     if servers.rest_address:
         lines.append(("REST", f"{servers.rest_url}/v1"))
+    if servers.rest_address and playground:
+        lines.append(("playground", f"{servers.rest_url}/"))
     if servers.metrics_url:
         lines.append(("metrics", servers.metrics_url))
     width = max(len(name) for name, _ in lines)

@@ -34,8 +34,8 @@ def first_difference(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Dif
     """Returns the first difference of two answers, or None if they are equal.
 
     Compares token ids first and texts later, because token ids tell the place of a difference best. Does not compare
-    ids, times, cached tokens and fingerprints. Compares the usage if both answers have it. Null, empty and absent
-    values are equal.
+    ids, times, cached tokens, accepted drafts and fingerprints. Compares the usage if both answers have it. Null, empty
+    and absent values are equal.
     """
     parts = comparable(recorded), comparable(now)
     if not all("usage" in part for part in parts):
@@ -61,7 +61,7 @@ def _choice(choice: Mapping[str, Any]) -> dict[str, Any]:
     message = choice.get("message") or {}
     result = _only(choice, ("token_ids",))
     if isinstance(logprobs := choice.get("logprobs"), Mapping):
-        result["logprobs"] = {key: value for key, value in logprobs.items() if value}
+        result["logprobs"] = _logprobs(logprobs)
     result["message"] = _only(message, ("reasoning_content", "content"))
     calls = [_only(call["function"], _CALL) for call in message.get("tool_calls") or ()]
     if calls:
@@ -69,6 +69,21 @@ def _choice(choice: Mapping[str, Any]) -> dict[str, Any]:
     if message.get("function_call"):
         result["message"]["function_call"] = _only(message["function_call"], _CALL)
     return result | _only(choice, ("text", "finish_reason"))
+
+
+def _logprobs(logprobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what answers of every kind of client have: no token ids in entries, and texts without `content`."""
+    keys = [key for key, value in logprobs.items() if value and not (key == "content" and "tokens" in logprobs)]
+    return {key: [_without_id(entry) for entry in logprobs[key]] for key in keys}
+
+
+def _without_id(entry: Any) -> Any:
+    if not isinstance(entry, Mapping) or "token" not in entry:
+        return entry
+    result = {key: value for key, value in entry.items() if key != "token_id"}
+    if "top_logprobs" in result:
+        result["top_logprobs"] = [_without_id(top) for top in result["top_logprobs"] or ()]
+    return result
 
 
 def _only(values: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:

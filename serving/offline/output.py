@@ -49,7 +49,8 @@ def stable_answer(body: Mapping[str, Any], digest: str) -> Json:
     """Returns an answer in a form that depends on neither time nor load.
 
     Ids derive from `digest`, and `created` is 0. `prompt_tokens_details` is omitted, because the number of cached
-    tokens depends on earlier requests. An error has none of these fields and is returned unchanged.
+    tokens depends on earlier requests, and `accepted_drafts`, because drafts depend on load. An error has none of these
+    fields and is returned unchanged.
     """
     answer = dict(body)
     if isinstance(answer.get("id"), str):
@@ -74,6 +75,7 @@ def _json(value: Json) -> bytes:
 
 
 def _choice(choice: Json, name: str) -> Json:
+    choice = {key: value for key, value in choice.items() if key != "accepted_drafts"}
     message = choice.get("message")
     if not isinstance(message, dict) or not isinstance(message.get("tool_calls"), list):
         return choice

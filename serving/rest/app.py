@@ -21,6 +21,7 @@ from serving.rest.cors import CrossOrigin
 from serving.rest.disconnect import ClientGone, until_disconnect
 from serving.rest.metrics import MetricsSource, metrics_route
 from serving.rest.middleware import AnswerFailures, RequireKey, StandardHeaders, seed_header
+from serving.rest.playground import playground_routes
 from serving.rest.requests import call_of, parse_with_advice
 from serving.rest.responses import error_response, json_response
 from serving.rest.responses_api import responses_route
@@ -47,6 +48,7 @@ def create_app(
     keys: ApiKeys | None = None,
     metrics: MetricsSource | None = None,
     cors_origins: Collection[str] | None = (),
+    playground: bool = False,
 ) -> StandardHeaders:
     """Returns an ASGI application for `backend`.
 
@@ -55,11 +57,14 @@ def create_app(
         max_body: largest request body, in bytes.
         allow_unknown_fields: whether to ignore unknown JSON keys instead of rejecting them.
         keep_alive: seconds between comments on a stream that waits for its first token.
-        keys: valid API keys. Every path except /health requires one of them. None means that no path requires a key.
+        keys: valid API keys. Every path except /health and those of the playground requires one of them. None means
+            that no path requires a key.
         metrics: the source of the page /metrics. None omits the page.
         cors_origins: origins of web pages that may call the server, besides localhost and the server's own address.
             `*` allows all origins. None allows no origins, not even localhost.
+        playground: whether to serve the playground at /.
     """
+    pages = playground_routes() if playground else []
     api = Api(backend, max_body, allow_unknown_fields, keep_alive)
     app = Starlette(
         routes=[
@@ -70,6 +75,7 @@ def create_app(
             Route("/v1/models/{model:path}", api.model),
             Route(HEALTH, api.health),
             *([metrics_route(metrics)] if metrics else []),
+            *pages,
         ],
         exception_handlers={
             ChatError: _chat_error,
@@ -80,7 +86,7 @@ def create_app(
         middleware=[Middleware(AnswerFailures)],
     )
     app.router.redirect_slashes = False
-    guarded = RequireKey(app, keys, open_paths={HEALTH}) if keys else app
+    guarded = RequireKey(app, keys, open_paths={HEALTH, *(page.path for page in pages)}) if keys else app
     return StandardHeaders(guarded if cors_origins is None else CrossOrigin(guarded, cors_origins))
 
 
@@ -103,13 +109,13 @@ class Api:
     async def chat(self, request: Request) -> Response:
         body = await read_json(request, self._max_body)
         parsed = parse_with_advice(request_from_json, body, allow_unknown=self._allow_unknown)
-        call = call_of(request)
+        call, entry_ids = call_of(request), parsed.request.return_token_ids
         if parsed.stream:
             chunks = self._backend.stream(parsed.request, call)
-            return EventStream(chunks, parsed.include_usage, self._keep_alive)
+            return EventStream(chunks, parsed.include_usage, self._keep_alive, entry_ids=entry_ids)
         answer = self._backend.complete(parsed.request, call)
         completion = await until_disconnect(request.receive, answer)
-        return json_response(completion_to_json(completion), headers=seed_header(completion))
+        return json_response(completion_to_json(completion, entry_ids=entry_ids), headers=seed_header(completion))
 
     async def models(self, request: Request) -> Response:
         models = await self._backend.models(call_of(request))

@@ -37,12 +37,16 @@ class EventStream(Response):
         chunks: the chunks of the answer.
         include_usage: whether every event has the key `usage`.
         keep_alive: seconds between comments while the first token is awaited.
+        entry_ids: whether log-probability entries have token ids.
     """
 
-    def __init__(self, chunks: AsyncIterator[Chunk], include_usage: bool, keep_alive: float) -> None:
+    def __init__(
+        self, chunks: AsyncIterator[Chunk], include_usage: bool, keep_alive: float, *, entry_ids: bool = False
+    ) -> None:
         self.chunks: Any = chunks
         self.include_usage = include_usage
         self.keep_alive = keep_alive
+        self.entry_ids = entry_ids
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +101,7 @@ class EventStream(Response):
 
     def events_of(self, chunk: Any) -> str:
         """Returns the events of a chunk."""
-        return _event(chunk_to_json(chunk, self.include_usage))
+        return _event(chunk_to_json(chunk, self.include_usage, entry_ids=self.entry_ids))
 
     def ending(self) -> str:
         """Returns the events after the last chunk of a complete answer."""
@@ -112,7 +116,7 @@ class TextEventStream(EventStream):
     """An `EventStream` of the parts of text completions."""
 
     def events_of(self, chunk: Any) -> str:
-        return _event(text_part_to_json(chunk, self.include_usage))
+        return _event(text_part_to_json(chunk, self.include_usage, entry_ids=self.entry_ids))
 
     def has_output(self, chunk: Any) -> bool:
         return True

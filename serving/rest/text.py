@@ -53,12 +53,12 @@ class TextApi:
 
     async def complete(self, request: Request) -> Response:
         parsed = await self._parsed(request, text_request_from_json)
-        call = call_of(request)
+        call, entry_ids = call_of(request), parsed.request.return_token_ids
         if parsed.stream:
             parts = self._backend.stream_text(parsed.request, call)
-            return TextEventStream(parts, parsed.include_usage, self._keep_alive)
+            return TextEventStream(parts, parsed.include_usage, self._keep_alive, entry_ids=entry_ids)
         answer = await until_disconnect(request.receive, self._backend.complete_text(parsed.request, call))
-        return json_response(text_completion_to_json(answer), headers=seed_header(answer))
+        return json_response(text_completion_to_json(answer, entry_ids=entry_ids), headers=seed_header(answer))
 
     async def render_chat(self, request: Request) -> Response:
         parsed = await self._parsed(request, request_from_json)

@@ -56,6 +56,7 @@ SAMPLES: dict[str, Any] = {
     "ignore_eos": True,
     "stop_token_ids": [1],
     "return_token_ids": True,
+    "return_accepted_drafts": True,
     "structured_outputs": {"regex": "a"},
     "prediction": {"type": "content", "content": "a"},
     "suffix": "a",

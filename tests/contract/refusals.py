@@ -112,7 +112,11 @@ TEXTS = [
     asked("stop_token_ids", list(range(65)), "64", "65"),
     *[asked("stop_token_ids", [1, token], "4999", str(token)) for token in (-1, 5000)],
     *[asked("stop_token_ids", value) for value in (1, "1", ["1"], [1.0], [True], [None], {})],
-    *[asked(name, value, "true or false") for name in ("ignore_eos", "return_token_ids") for value in (1, "true", [])],
+    *[
+        asked(name, value, "true or false")
+        for name in ("ignore_eos", "return_token_ids", "return_accepted_drafts")
+        for value in (1, "true", [])
+    ],
     *[asked("ignore_eos", True, "response_format", **rule) for rule in GRAMMARS],
     *[asked("structured_outputs", value, "an object") for value in ("a", [], 5, True)],
     *[asked("structured_outputs", value, "exactly one", "regex") for value in ({}, {"regex": None}, {"choice": []})],

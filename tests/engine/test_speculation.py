@@ -49,6 +49,15 @@ def test_right_drafts_save_steps_and_wrong_ones_change_nothing() -> None:
     assert answers[0] == answers[1] == answers[2] == list(range(100, 160))
 
 
+def test_events_tell_accepted_drafts() -> None:
+    for max_drafts in (0, 3, 15):
+        harness = speculating(max_drafts)
+        events = harness.gather_one(copying(60))
+        assert sum(event.drafted for event in events) == harness.scheduler.speculation.accepted
+        assert any(event.drafted for event in events) == bool(max_drafts)
+        assert not events[0].drafted and not events[-1].drafted
+
+
 def test_an_answer_has_no_token_too_many() -> None:
     harness = speculating()
     for tokens in (1, 2, 3, 7, 20):

@@ -29,6 +29,7 @@ REQUEST: dict[str, Any] = dict(
 def server(tiny_model: Path) -> Iterator[Process]:
     running = serve(tiny_model)
     assert "> Hello! Who are you?" in running.said
+    assert f"{running.rest.removesuffix('v1')}\n" in running.said, "the address of the playground"
     yield running
     assert running.stop(signal.SIGTERM) == 0
 

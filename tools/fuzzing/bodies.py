@@ -49,6 +49,7 @@ FIELDS: dict[str, list[Any]] = {
     "ignore_eos": [False, True],
     "stop_token_ids": [[], [5], [1, 2, 3]],
     "return_token_ids": [True],
+    "return_accepted_drafts": [True],
     "prediction": [
         {"type": "content", "content": ""},
         {"type": "content", "content": "hi <|im_end|>"},

@@ -117,6 +117,7 @@ def choice_options(
         stops=tuple(request.stop),
         min_tokens=request.min_tokens,
         token_ids=request.return_token_ids,
+        accepted_drafts=request.return_accepted_drafts,
         calls=tool_format,
         signatures=Signatures(tuple(tool_choice.callable)),
         callable=tool_choice.visible,

@@ -130,6 +130,7 @@ def prepare_text(
             stops=tuple(request.stop),
             min_tokens=request.min_tokens,
             token_ids=request.return_token_ids,
+            accepted_drafts=request.return_accepted_drafts,
             top_logprobs=logprobs,
             exact_logprobs=True,
             every_token=True,

@@ -63,12 +63,14 @@ class ResponseBuilder:
     def chunks(self, index: int, delta: ChoiceDelta) -> Iterable[v1.ChatCompletionChunk]:
         """Yields chunks with the new output of a choice. The first of these chunks has the ids of all new tokens.
 
-        The log-probability entries of a text are in the same chunk as the text.
+        It also tells which of these tokens were accepted drafts. The log-probability entries of a text are in the same
+        chunk as the text.
         """
-        tokens = delta.tokens
+        tokens, drafts = delta.tokens, delta.drafts
         for choice in self._chunk_choices(index, delta):
             choice.token_ids.extend(tokens)
-            tokens = []
+            choice.accepted_drafts.extend(drafts)
+            tokens = drafts = []
             yield self._chunk(choice)
 
     def usage_chunk(self) -> v1.ChatCompletionChunk:
@@ -93,7 +95,11 @@ class ResponseBuilder:
 
     def _choice(self, index: int, delta: ChoiceDelta) -> v1.Choice:
         choice = v1.Choice(
-            index=index, message=self._message(delta), finish_reason=delta.finish, token_ids=delta.tokens
+            index=index,
+            message=self._message(delta),
+            finish_reason=delta.finish,
+            token_ids=delta.tokens,
+            accepted_drafts=delta.drafts,
         )
         if self._with_logprobs:
             choice.logprobs.SetInParent()

@@ -34,6 +34,7 @@ class ChoiceDelta:
         entries: the log-probabilities of the tokens of `text`; [] if the request does not ask for them.
         offsets: for each of `entries`, the index of its token's first character in the text of the choice.
         tokens: the ids of all tokens; [] if the request does not ask for them.
+        drafts: the indices in the choice of accepted drafts; [] if the request does not ask for them.
     """
 
     thoughts: str = ""
@@ -42,6 +43,7 @@ class ChoiceDelta:
     offsets: list[int] = field(default_factory=list)
     calls: list[CallPart] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
+    drafts: list[int] = field(default_factory=list)
     finish: v1.FinishReason = v1.FINISH_REASON_UNSPECIFIED
 
     @property
@@ -64,6 +66,7 @@ class ChoiceOptions:
     stops: Sequence[str] = ()
     min_tokens: int = 0  # no stop string may end in the text of the first `min_tokens` tokens
     token_ids: bool = False  # whether deltas have token ids
+    accepted_drafts: bool = False  # whether deltas tell accepted drafts
     calls: ToolFormat | None = None  # how calls, and answers without calls, are written; None: not extracted from text
     splitter: ThoughtSplitter | None = None  # tells thoughts from the answer; None: thoughts are content
     signatures: Signatures = NO_SIGNATURES  # the functions that may be called
@@ -140,6 +143,8 @@ class ChoiceBuilder:
         if self._options.token_ids:
             self._delta.tokens.append(event.token)
             self.buffered_bytes += _ID_BYTES
+        if self._options.accepted_drafts and event.drafted:
+            self._delta.drafts.append(self.tokens - 1)
         if self._is_content(event):
             self._answer(event)
         if self._stop.matched:
@@ -150,12 +155,11 @@ class ChoiceBuilder:
             self._finish(v1.FINISH_REASON_LENGTH if length else v1.FINISH_REASON_STOP)
 
     def take(self) -> ChoiceDelta:
-        """Returns the output since the last call. Without other output, keeps token ids for a later call."""
-        delta, self.buffered_bytes = self._delta, 0
-        self._delta = ChoiceDelta()
-        if delta.empty:
-            delta.tokens, self._delta.tokens = self._delta.tokens, delta.tokens
+        """Returns the output since the last call. Without other output, keeps token ids and drafts for a later call."""
+        if self._delta.empty:
             self.buffered_bytes = _ID_BYTES * len(self._delta.tokens)
+            return ChoiceDelta()
+        delta, self._delta, self.buffered_bytes = self._delta, ChoiceDelta(), 0
         return delta
 
     def _is_content(self, event: TokenEvent) -> bool:

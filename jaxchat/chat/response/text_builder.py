@@ -73,7 +73,13 @@ class TextBuilder:
     def _choice(self, index: int, delta: ChoiceDelta, *, first: bool) -> v1.TextChoice:
         prepared, place = self._prepared, index // self._prepared.choices
         prompt = prepared.prompts[place]
-        choice = v1.TextChoice(index=index, text=delta.text, finish_reason=delta.finish, token_ids=delta.tokens)
+        choice = v1.TextChoice(
+            index=index,
+            text=delta.text,
+            finish_reason=delta.finish,
+            token_ids=delta.tokens,
+            accepted_drafts=delta.drafts,
+        )
         if first and prepared.token_ids:
             choice.prompt_token_ids.extend(prompt.ids.tolist())
         if first and prepared.echo:
@@ -89,6 +95,7 @@ class TextBuilder:
                     top_logprobs=entry.top_logprobs,
                     text_offset=len(prompt.text) + offset,
                     token_id=entry.token_id,
+                    bytes=entry.bytes if entry.HasField("bytes") else None,
                 )
         return choice
 
@@ -120,7 +127,12 @@ def prompt_entries(prompt: Prompt, scores: Sequence[TokenEvent], top: int, token
     entries = []
     offsets = _offsets(prompt, tokenizer)
     for token, offset, score in zip(prompt.ids.tolist(), offsets, [None, *scores], strict=True):
-        entry = v1.TextTokenLogprob(token=_name(token, tokenizer), text_offset=offset, token_id=token)
+        entry = v1.TextTokenLogprob(
+            token=_name(token, tokenizer),
+            text_offset=offset,
+            token_id=token,
+            bytes=tokenizer.bytes_of(token) or None,
+        )
         if score is not None:
             entry.logprob = max(score.logprob, NOT_AMONG_TOP)
             for other, value in _likeliest(score, top):

@@ -27,6 +27,7 @@ class DeliveredChoice:
         self._role = False
         self._finish = v1.FINISH_REASON_UNSPECIFIED
         self._pending: list[int] = []  # new token ids of a chunk that had nothing else new
+        self._pending_drafts: list[int] = []  # its accepted drafts
 
     @property
     def finished(self) -> bool:
@@ -64,7 +65,9 @@ class DeliveredChoice:
         Raises:
             ChatError: the part differs from what was delivered.
         """
+        known = len(self.tokens) if choice.accepted_drafts else 0
         tokens = self._tokens.rest(list(choice.token_ids))
+        drafts = self._pending_drafts + [index for index in choice.accepted_drafts if index >= known]
         begins = self._cut_texts(choice, repeats)
         self._cut_calls(choice.delta)
         self._cut_finish(choice)
@@ -76,6 +79,10 @@ class DeliveredChoice:
         del choice.token_ids[:]
         if token_ids and anything:
             choice.token_ids.extend(tokens)
+        self._pending_drafts = [] if anything else drafts
+        del choice.accepted_drafts[:]
+        if anything:
+            choice.accepted_drafts.extend(drafts)
         return bool(anything) or not repeats
 
     def _cut_texts(self, choice: v1.ChunkChoice, repeats: bool) -> bool:

@@ -97,17 +97,20 @@ def test_a_grammar_needs_the_models_own_end() -> None:
 def options(**given) -> dict:
     made = params.choice_options(request(**given), ToolChoice(), "tool_calls", HERMES)
     return {
-        name: getattr(made, name) for name in ("stops", "min_tokens", "token_ids", "top_logprobs", "exact_logprobs")
+        name: getattr(made, name)
+        for name in ("stops", "min_tokens", "token_ids", "accepted_drafts", "top_logprobs", "exact_logprobs")
     }
 
 
 def test_the_output_is_what_the_request_asks_for() -> None:
-    plain = {"stops": (), "min_tokens": 0, "token_ids": False, "top_logprobs": None, "exact_logprobs": False}
+    plain = {"stops": (), "min_tokens": 0, "token_ids": False, "accepted_drafts": False}
+    plain |= {"top_logprobs": None, "exact_logprobs": False}
     assert options() == plain
     assert options(stop="a") == plain | {"stops": ("a",)}
     assert options(stop=["a", "b"]) == plain | {"stops": ("a", "b")}
     assert options(min_tokens=3) == plain | {"min_tokens": 3}
     assert options(return_token_ids=True) == plain | {"token_ids": True}
+    assert options(return_accepted_drafts=True) == plain | {"accepted_drafts": True}
     assert options(logprobs=True) == plain | {"top_logprobs": 0}
     assert options(logprobs=True, top_logprobs=4) == plain | {"top_logprobs": 4}
     assert options(logprobs=True, exact_logprobs=True) == plain | {"top_logprobs": 0, "exact_logprobs": True}

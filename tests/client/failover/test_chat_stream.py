@@ -55,6 +55,8 @@ def chunks(
         if part := piece(
             index, answer[place:end], range(100 * index + place, 100 * index + end), asked.logprobs, legacy
         ):
+            if asked.return_accepted_drafts:  # other ones in each run
+                part.accepted_drafts.extend(number for number in range(place, end) if rng.random() < 0.5)
             stream.append(chunk(identity, part))
         places[index] = end
     if asked.stream_options.include_usage:
@@ -154,6 +156,23 @@ def test_a_stream_that_is_cut_off_twice_reads_as_one(
     assert answer.ended and read(delivered) == whole
     text = "".join(value for kind, value in answers[0] if kind == "text")
     assert whole[1][0]["text"] == text and bool(whole[1][0]["ids"]) == (ids and bool(answers[0]))
+
+
+@given(st.integers(0, 2**32))
+def test_accepted_drafts_are_those_of_the_run_that_brought_the_token(seed: int) -> None:
+    rng = Random(seed)
+    asked = request(seed=3, return_accepted_drafts=True)
+    answers = [[("text", "x")] * 12]
+    answer, expected, delivered, tokens = ResumableChat(asked), list[int](), list[v1.ChatCompletionChunk](), 0
+    while not answer.ended:
+        answer.restart()
+        sent = chunks(answers, rng, asked, "a", False)[: rng.randint(1, 14)]
+        drafts = [number for part in sent for choice in part.choices for number in choice.accepted_drafts]
+        expected += [number for number in drafts if number >= tokens]
+        tokens = max(tokens, sum(len(choice.token_ids) for part in sent for choice in part.choices))
+        delivered += deliver(answer, sent)
+    said = [number for part in delivered for choice in part.choices for number in choice.accepted_drafts]
+    assert said == expected == sorted(set(said))
 
 
 def begun(**fields: Any) -> ResumableChat:

@@ -60,11 +60,12 @@ def test_what_depends_on_time_chance_or_load_is_replaced() -> None:
     body: dict[str, Any] = {
         "id": "chatcmpl-abc",
         "created": 17,
-        "choices": [{"index": 0, "message": {"content": None, "tool_calls": calls}}],
+        "choices": [{"index": 0, "message": {"content": None, "tool_calls": calls}, "accepted_drafts": [3]}],
         "usage": {"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}},
     }
     other = json.loads(json.dumps(body).replace("abc", "xyz").replace("call_x", "call_y").replace("17", "18"))
     other["usage"]["prompt_tokens_details"]["cached_tokens"] = 0
+    other["choices"][0]["accepted_drafts"] = [5, 6]
     stable = stable_answer(body, "digest")
     assert stable == stable_answer(other, "digest") != stable_answer(body, "other")
     ids = [call["id"] for call in stable["choices"][0]["message"]["tool_calls"]]

@@ -184,9 +184,22 @@ def test_what_differs_between_equal_answers_is_not_compared() -> None:
     other = copy.deepcopy(ANSWER) | {"id": "chatcmpl-2", "created": 9, "service_tier": None}
     other["choices"][0]["message"] |= {"refusal": None, "tool_calls": None, "annotations": []}
     other["usage"]["prompt_tokens_details"] = {"cached_tokens": 2}
+    other["choices"][0]["accepted_drafts"] = [1]
     assert first_difference(ANSWER, other) is None
     del other["usage"]
     assert first_difference(ANSWER, other) is None
+
+
+def test_a_record_of_a_client_without_ids_in_entries_equals_one_with_them() -> None:
+    def answer(entry: dict[str, Any], **more: Any) -> dict[str, Any]:
+        return {"choices": [{"logprobs": {"content": [entry | {"top_logprobs": [entry]}]} | more}]}
+
+    plain = {"token": "a", "logprob": -1.0}
+    assert first_difference(answer(plain), answer(plain | {"token_id": 5})) is None
+    other = first_difference(answer(plain), answer(plain | {"logprob": -2.0, "token_id": 5}))
+    assert other and other.place == "choices[0].logprobs.content[0].logprob"
+    text = {"choices": [{"logprobs": {"tokens": ["a"], "token_logprobs": [-1.0]}}]}
+    assert first_difference(text, answer(plain, tokens=["a"], token_logprobs=[-1.0])) is None
 
 
 @pytest.mark.parametrize(
