@@ -14,7 +14,7 @@ _REASONS = {
     "LocalEntryNotFoundError": "the hub cannot be reached, and the model is not in its cache here",
     "HFValidationError": "not a name that the hub could have",
 }
-"""What went wrong, by the name of the exception's class."""
+"""Reasons by the name of the exception's class."""
 
 
 def download(model: str) -> Path:

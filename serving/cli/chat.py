@@ -15,6 +15,7 @@ from pathlib import Path
 from jaxchat.cache import cache_folder
 from jaxchat.client import Client, tls_credentials
 from jaxchat.config import ChatConfig, EngineConfig
+from jaxchat.errors import ChatError
 from jaxchat.settings import advice
 from serving.cli.environment import quiet_compiler
 from serving.cli.flags import add_flags
@@ -97,7 +98,13 @@ class _ServerModels(Models):
         self._client = _connect(args)
 
     def first(self) -> Answerer:
-        return self.open(self._args.model) if self._args.model else self._model(None)
+        try:
+            return self.open(self._args.model) if self._args.model else self._model(None)
+        except ChatError as error:
+            if "failed to connect" not in str(error):
+                raise
+            advice = "is it running, and does it want --tls or not?"
+            raise ValueError(f"no server answers at {self._args.connect}: {advice}") from None
 
     def open(self, name: str) -> Answerer:
         names = self._names()

@@ -21,7 +21,7 @@ COMMANDS = {
     "plan": "estimate memory and speed of a model on TPUs or GPUs",
     "keys": "make an API key",
 }
-"""What each command does, by its name. The command `x` is the module `serving.cli.x`."""
+"""Descriptions of the commands by name. The command `x` is the module `serving.cli.x`."""
 _LINES = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
 _OVERVIEW = f"""\
 Chat completions from JAX over gRPC and REST.

@@ -108,10 +108,12 @@ def _load(
     models: Sequence[ModelChoice], engine: EngineConfig, folder: Path | None, say: Callable[[str], None]
 ) -> list[Session]:
     """Loads models one after the other. Raises ModelError and more, as `jaxchat.api.load_session`."""
-    from jaxchat.api import check_model, load_session  # imports jax
+    from jaxchat.api import load_session  # imports jax
 
-    if len(models) > 1:  # before the first is loaded, which may take minutes
-        for each in models:
+    if len(models) > 1:
+        from jaxchat.api import check_model
+
+        for each in models:  # before the first is loaded, which may take minutes
             check_model(each.model, engine.cache_dir)
     sessions: list[Session] = []
     for number, each in enumerate(models, 1):

@@ -18,7 +18,7 @@ _PLAIN = "\x1b[0m"
 
 @dataclass(frozen=True, kw_only=True)
 class Display:
-    """What standard input and output are, and how an answer is shown."""
+    """The kind of standard input and output, and the way in which an answer is shown."""
 
     interactive: bool = False  # a person types questions and reads answers at a terminal
     styled: bool = False  # escape sequences may be written
@@ -73,7 +73,8 @@ class AnswerPrinter:
 
     def _show_call(self, call: ToolCallDelta) -> None:
         if call.index != self._call:
-            self._close()
+            if self._call is not None:
+                self._out.write(")\n")
             self._write("call", f"calls {call.function.name or 'a function'}(")
             self._call = call.index
         self._write("call", call.function.arguments or "")
