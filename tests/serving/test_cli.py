@@ -115,7 +115,7 @@ def test_serve_lets_answers_finish_only_for_the_grace_time():
         (["serve", "--attention", "plain"], "attention 'plain' is now 'xla'"),
         (
             ["serve", *FREE_PORTS, "--tool-format", "xml"],
-            "unknown tool format 'xml'; known: apertus, apriel, command-r",
+            "unknown tool format 'xml'; known: apertus, apriel",
         ),
         (["serve", "--cache-dir", "off"], "cache_dir 'off' is now None"),
         (["serve", "--prefill-buckets", "none", "64"], "'none' cannot stand beside other values"),
