@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import gguf
+import numpy as np
 import pytest
 
 from jaxchat.checkpoints.find_model import check_model
@@ -85,6 +87,18 @@ def test_another_kind_of_model(tmp_path: Path, capsys, architecture: str, messag
     assert main(["serve", *FREE_PORTS, "--model", str(tmp_path), "--cache-dir", "none"]) == 1
     error = capsys.readouterr().err
     assert f"jaxchat: {tmp_path}/config.json: " in error and message in error and error.count("\n") == 1
+
+
+def test_a_gguf_file_of_an_embedding_model(tmp_path: Path) -> None:
+    path = tmp_path / "bert.gguf"
+    writer = gguf.GGUFWriter(path, "bert")
+    writer.add_tensor("token_embd.weight", np.zeros((32, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelError, match=r"bert\.gguf: architecture bert is not supported in GGUF files; supported: "):
+        check_model(str(path))
 
 
 def test_all_models_are_checked_before_the_first_is_loaded(tmp_path: Path, capsys, monkeypatch) -> None:

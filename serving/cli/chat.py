@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import closing
 from pathlib import Path
 
 from jaxchat.cache import cache_folder
@@ -65,16 +66,23 @@ def run(args: argparse.Namespace) -> int:
         OSError, ValueError: a file or a setting is unusable, or there is neither a question nor a terminal.
     """
     models = _ServerModels(args) if args.connect else _LoadedModels(args)
+    with closing(models):
+        return _chat(models, args)
+
+
+def _chat(models: _ServerModels | _LoadedModels, args: argparse.Namespace) -> int:
     question = _question(args)
     options = AnswerOptions(temperature=args.temperature, seed=args.seed, max_tokens=args.max_tokens)
     display = Display.detect(os.environ, thoughts=args.show_thinking)
     with ending_at_once():
-        model = models.first()
-    conversation = Conversation(model, args.system, options, display)
+        conversation = Conversation(models.first(), args.system, options, display)
+        dialogue = Dialogue(conversation, models)
+        if not question:
+            dialogue.greet()
     if question:
         conversation.say(question)
     else:
-        Dialogue(conversation, models).run()
+        dialogue.run()
     return 0
 
 
@@ -91,7 +99,10 @@ def _question(args: argparse.Namespace) -> str:
 
 
 class _ServerModels(Models):
-    """The models of the server of `--connect`."""
+    """The models of the server of `--connect`.
+
+    `close` must be called: gRPC may wait forever for a channel that is open when the interpreter ends.
+    """
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
@@ -115,6 +126,9 @@ class _ServerModels(Models):
 
     def describe(self) -> str:
         return f"The server has {', '.join(self._names())}."
+
+    def close(self) -> None:
+        self._client.close()
 
     def _model(self, name: str | None) -> ClientModel:
         return ClientModel(self._client, name, self._args.record)
@@ -143,6 +157,10 @@ class _LoadedModels(Models):
 
     def describe(self) -> str:
         return "/model takes a model directory, a GGUF file, a hub id or bundled."
+
+    def close(self) -> None:
+        if self._loaded:
+            self._loaded.client.close()
 
 
 def _connect(args: argparse.Namespace) -> Client:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from jaxchat.client import ChatCompletionChunk, ChunkChoice, Client, MessageParam
 from jaxchat.errors import ChatError
 from serving.offline.recorder import recorded
+from serving.terminal.background import read_in_background
 from serving.terminal.display import AnswerPrinter, Display
 
 
@@ -75,9 +76,14 @@ class ClientModel:
         self, messages: list[MessageParam], options: AnswerOptions
     ) -> AbstractContextManager[Iterator[ChatCompletionChunk]]:
         request: dict[str, Any] = {"model": self.name, "messages": messages, **options.params()}
-        if self._record is None:
-            return self.client.chat.completions.create(stream=True, **request)
-        return recorded(self.client, {**request, "return_token_ids": True}, self._record)
+        record = self._record
+
+        def open_stream() -> AbstractContextManager[Iterator[ChatCompletionChunk]]:
+            if record is None:
+                return self.client.chat.completions.create(stream=True, **request)
+            return recorded(self.client, {**request, "return_token_ids": True}, record)
+
+        return read_in_background(open_stream)
 
     def context(self) -> int | None:
         """Returns the maximum number of tokens of a prompt with its answer, None if the server does not tell it."""

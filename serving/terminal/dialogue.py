@@ -43,12 +43,15 @@ class Dialogue:
         }
         self._ended = False
 
-    def run(self) -> None:
-        """Greets, then answers lines until the person quits."""
+    def greet(self) -> None:
+        """Says which model answers, if a person reads it at a terminal."""
         if self._conversation.display.interactive:
             print(f"{_introduce(self._conversation.model)}. /help lists commands, Ctrl-D quits.")
-            if find_spec("readline"):
-                import readline  # noqa: F401  gives input() line editing and history
+
+    def run(self) -> None:
+        """Answers lines until the person quits."""
+        if self._conversation.display.interactive and find_spec("readline"):
+            import readline  # noqa: F401  gives input() line editing and history
         while not self._ended and (line := self._read()) is not None:
             if command := _COMMAND.fullmatch(line):
                 self._obey(_ALIASES.get(command[1], command[1]), command[2] or "")

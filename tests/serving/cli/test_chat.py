@@ -89,7 +89,7 @@ def test_a_model_is_loaded_in_place_of_another(monkeypatch, capsys) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     assert main(["chat", "--model", "first", "--cache-dir", "none"]) == 0
     first, other = sessions
-    assert [len(first.requests), len(other.requests)] == [2, 1] and not first.ready and other.ready
+    assert [len(first.requests), len(other.requests)] == [2, 1] and not first.ready and not other.ready
     assert [message.text for message in other.requests[0].messages] == ["one", "one ", "two", "two ", "three"]
     assert "Error: broken: not a model" in capsys.readouterr().err
 
