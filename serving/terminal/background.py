@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from jaxchat.client import ChatCompletionChunk
 
+_POLL = 0.5  # seconds after which a wait ends that began just after Ctrl-C, which does not interrupt it
 Open = Callable[[], AbstractContextManager[Iterator[ChatCompletionChunk]]]
 
 
@@ -44,7 +45,13 @@ def read_in_background(open_stream: Open) -> Iterator[Iterator[ChatCompletionChu
 
 
 def _items(received: queue.SimpleQueue[ChatCompletionChunk | Exception | None]) -> Iterator[ChatCompletionChunk]:
-    while (item := received.get()) is not None:
+    while True:
+        try:
+            item = received.get(timeout=_POLL)
+        except queue.Empty:
+            continue
+        if item is None:
+            return
         if isinstance(item, Exception):
             raise item
         yield item
