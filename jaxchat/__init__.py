@@ -53,7 +53,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Returns a public name, imported on first use: a gRPC client never imports the engine.
+    """Returns the object with a public name. Imports it on first use, so that a gRPC client never imports the engine.
 
     Raises:
         AttributeError: jaxchat has no such name.

@@ -24,7 +24,6 @@ from jaxchat.chat.prompt.tokenizer import load_tokenizer, missing_tokens
 from jaxchat.chat.response.reasoning import check_markers
 from jaxchat.chat.session import ChatSession
 from jaxchat.checkpoints.find_model import check_model as check_model
-from jaxchat.checkpoints.find_model import find_model
 from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS
 from jaxchat.client import AsyncClient, Client
 from jaxchat.client.local import AsyncLocalTransport, LocalTransport
@@ -63,8 +62,9 @@ def load(
         ModelError: the model cannot be loaded.
         OSError: `cache_dir` names a folder that cannot be written.
         TypeError: a setting does not exist, or its value has the wrong type.
-        ValueError: a value is not allowed, a name is not registered, or sizes or devices do not fit the model. Or
-            `determinism` is "exact", but answers could depend on the copy of the model, the slot or other prompts.
+        ValueError: a value is not allowed, a name is not registered, or sizes or devices do not fit the model. Also
+            raised if `determinism` is "exact" and answers could depend on the copy of the model, the slot or other
+            prompts.
     """
     return Client(LocalTransport(_load(model, progress, config, settings)))
 
@@ -119,8 +119,8 @@ def plan(
     Raises:
         ModelError: the model does not exist or cannot be served.
         TypeError: a size has the wrong type.
-        ValueError: the topology does not exist, a value is not allowed, or sizes do not fit the model. Or `compiled` is
-            set, and the chips are not TPUs or the TPU compiler is missing.
+        ValueError: the topology does not exist, a value is not allowed, or sizes do not fit the model. Also raised if
+            `compiled` is set and the chips are not TPUs or the TPU compiler is missing.
     """
     from jaxchat.planning.hardware import parse_topology  # these import jax
     from jaxchat.planning.model_shapes import read_model
@@ -164,8 +164,9 @@ def load_session(
         ModelError: the model cannot be loaded.
         MultihostError: a process of the group does not join, differs or is lost.
         OSError: `engine.cache_dir` names a folder that cannot be written.
-        ValueError: a name is not registered, or sizes or devices do not fit the model. Or `engine.determinism` is
-            "exact", but answers could depend on the copy of the model, the slot or other prompts.
+        ValueError: a name is not registered, or sizes or devices do not fit the model. Also raised if
+            `engine.determinism` is "exact" and answers could depend on the copy of the model, the slot or other
+            prompts.
     """
     from jaxchat.parallel.distributed import join  # these import jax
     from jaxchat.runtime.load import load_runner
@@ -296,4 +297,4 @@ def convert(
     def progress(done: int, total: int) -> None:
         report("reading weights", done, total)
 
-    return write(find_model(source), destination.expanduser(), dtype=dtype, quantize=quantize, progress=progress)
+    return write(check_model(source), destination.expanduser(), dtype=dtype, quantize=quantize, progress=progress)

@@ -1,4 +1,4 @@
-"""Changes of the prefix cache, for observers outside the engine such as a router that knows what each server has."""
+"""Changes of the prefix cache, for observers outside the engine such as a router that tracks each server's prefixes."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ class CacheObserver(Protocol):
         """Takes the changes of one step, in order. Runs on the engine's thread, so it must not block or raise.
 
         Args:
-            rank: index of the engine among those of data parallelism, from 0.
+            rank: index of the engine, from 0. It is 0 without data parallelism.
             events: the changes, at least one.
         """

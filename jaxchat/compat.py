@@ -45,7 +45,10 @@ def described_devices(topology: str, platform: str, **options: Any) -> Sequence[
 
 
 def reopen_compilation_cache() -> None:
-    """Makes jax reopen its persistent cache in the configured folder. By itself, jax keeps the one it opened first."""
+    """Makes jax reopen its persistent cache in the configured folder.
+
+    Otherwise jax would keep the cache that it opened first.
+    """
     from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
     reset_cache()

@@ -169,7 +169,7 @@ class EngineConfig(Settings):
         With determinism "fast", "auto" means none: a draft could change the program that computes a token.
 
         Raises:
-            ValueError: `speculate` is not "auto", "off" or a number from 1 to 15.
+            ValueError: `speculate` is none of "auto", "off" and "1" to "15".
         """
         names = {
             AUTO: MAX_DRAFTS if self.determinism == "exact" else 0,
@@ -287,7 +287,7 @@ class ChatConfig(Settings):
 
 
 def _check_model_names(names: tuple[str, ...]) -> None:
-    """Raises ValueError for a name that is blank, too long, not printable or there twice."""
+    """Raises ValueError for a name that is blank, too long, not printable or repeated."""
     for name in names:
         if len(name) > MAX_MODEL_NAME or not name.strip() or not name.isprintable():
             allowed = f"1 to {MAX_MODEL_NAME} printable characters"

@@ -71,7 +71,10 @@ def safe_repr(value: object, limit: int = _VALUE_LIMIT) -> str:
 
 
 def reject_constant(name: str) -> None:
-    """Raises ValueError for the constant `name`. As `parse_constant`, makes `json.loads` reject NaN and infinities."""
+    """Raises ValueError for the constant `name`.
+
+    If it is passed to `json.loads` as `parse_constant`, NaN and infinities are rejected.
+    """
     raise ValueError(f"{name} is not JSON")
 
 
@@ -217,7 +220,7 @@ def cut_off(message: str) -> ChatError:
 
 
 def reader_too_slow(limit: int) -> ChatError:
-    """Returns a `ChatError` (status 503) for an answer of which more than `limit` bytes are unread."""
+    """Returns a `ChatError` (status 503) for an answer with more than `limit` unread bytes."""
     message = f"The answer was not read: more than {limit} bytes of it were waiting."
     return ChatError(message, None, "reader_too_slow", "server_error", 503)
 

@@ -17,14 +17,14 @@ class RepeatedKeyError(ValueError):
 
 
 def json_object(data: bytes, holder: str) -> dict[str, Any]:
-    """Returns the JSON object that is written in UTF-8, with or without a byte order mark.
+    """Parses a JSON object that is written in UTF-8, with or without a byte order mark.
 
     Args:
         data: the bytes of the object.
-        holder: what has them, for errors, such as "The body".
+        holder: the thing that contains the bytes, as error messages name it, such as "The body".
 
     Raises:
-        ChatError: 400 if they are not UTF-8 or not a JSON object, or an object has a key twice.
+        ChatError: 400 if the bytes are not UTF-8 or not a JSON object, or if an object has a key twice.
     """
     try:
         value = parse_json(data.decode("utf-8-sig"))
@@ -84,8 +84,8 @@ def _path_to(root: Any, repeated: dict[int, str]) -> str:
 
     Args:
         root: the parsed value.
-        repeated: by the id of an object, a key that the object has twice. The outermost of the objects is part of
-            `root`, so the search finds one.
+        repeated: a key that an object has twice, by the id of the object. Some of these objects are not part of `root`,
+            because a repeated key has replaced them. The outermost object is always part of `root`.
     """
     waiting = [("", root)]
     while waiting:

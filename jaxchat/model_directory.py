@@ -79,9 +79,10 @@ def find(model: str) -> Path:
 
 
 def gguf_file(model: str) -> Path | None:
-    """Returns the GGUF file that `model` names, or the only one in the directory that it names; otherwise None.
+    """Returns the GGUF file `model`, or the only GGUF file in the directory `model`. Otherwise returns None.
 
-    A file counts as such by its name or by how it begins: Ollama names files by their digests.
+    A file is a GGUF file if its name says so, or if its content begins as in GGUF, because Ollama names files by their
+    digests.
 
     For a model in several parts, returns the first part. Returns None for a directory that also holds other weights
     that can be served.

@@ -20,7 +20,7 @@ _DESCRIPTIONS = {
 
 @contextmanager
 def loading_report(progress: bool | Report) -> Iterator[Report]:
-    """Yields the function that loading reports to, and closes its bars when the context ends.
+    """Yields the function to which loading reports its progress. Closes the bars when the context ends.
 
     Args:
         progress: True for bars in a notebook or at a terminal, False for no output, or the function itself.

@@ -19,7 +19,7 @@ BLOCK = 32
 
 @dataclass(frozen=True)
 class Factors:
-    """One number for each group of a row: `outer`, or in two levels the product `outer * inner`.
+    """One number for each group of a row. It is `outer`, or `outer * inner` if there are two levels.
 
     An entry of `outer` may cover several groups.
     """
@@ -41,7 +41,7 @@ class Factors:
 class QuantisedRows:
     """Rows of a weight `w[n, k] = scale * (codes - zero) - minimum`, where each group of a row has its own scale.
 
-    In f32, in this order, the formula gives the numbers that the stored form defines, bit for bit.
+    The formula, computed in f32 in this order, gives the numbers that the stored form defines, bit for bit.
     """
 
     codes: np.ndarray  # u8 [n, k], each below 2**bits
@@ -92,7 +92,7 @@ class QuantisedRows:
         )
 
     def dequantised(self) -> np.ndarray:
-        """Returns the weight, f32 `[n, k]`, its inputs in the order of the model."""
+        """Returns the weight, f32 `[n, k]`, with its inputs in the order of the model."""
         rows, inputs = self.shape
         groups = inputs // self.group
         zero = self.zero if isinstance(self.zero, int) else self.zero[..., None].astype(np.float32)

@@ -109,7 +109,10 @@ class Registry(Generic[T]):
         return name in self._entries
 
     def _ask_packages(self) -> None:
-        """Adds the objects of installed packages, once. Raises RegistryError if one of their names is taken."""
+        """Adds the objects of installed packages, once.
+
+        Raises RegistryError if a package offers a name that is taken.
+        """
         with self._lock:
             if self._asked_packages:
                 return

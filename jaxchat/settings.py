@@ -27,7 +27,7 @@ RENAMED = {
 }
 """New names by old name, for one release: an old name is refused with a message that names the new one."""
 RENAMED_VALUES = {("attention", "plain"): "'xla'", ("cache_dir", "off"): "None", ("quantize", "none"): "None"}
-"""New values by setting and old value, for one release: an old value is refused with a message that names the new."""
+"""New values by setting and old value, for one release: an old value is refused, and the message has the new one."""
 
 
 def setting(
@@ -82,7 +82,10 @@ class Settings:
 
 
 def check_names(names: Iterable[str], known: Collection[str]) -> None:
-    """Raises TypeError for the first name that is not a known setting, naming the nearest one."""
+    """Raises TypeError for the first name that is not a known setting.
+
+    The message suggests the new or nearest name, or lists all known names.
+    """
     for name in names:
         if name not in known:
             hint = advice(name, known) or f": there are {', '.join(map(repr, known))}"

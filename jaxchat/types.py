@@ -68,11 +68,11 @@ class SamplingParams:
 class GenerateRequest:
     """A tokenised prompt and the rules for its answers: `choices` answers of at most `max_tokens` tokens each.
 
-    The first `min_tokens` tokens of a choice are not `stop_tokens`, unless the grammar allows no other token. A stop
-    token that the grammar needs for its text does not end the choice among these first tokens.
+    The first `min_tokens` tokens of a choice are not `stop_tokens`, unless the grammar allows no other token. If the
+    grammar needs a stop token there for its text, the stop token does not end the choice.
 
-    `prediction` are tokens that the answer is expected to be like, i32 `[tokens]`, and `drafts` tokens with which the
-    choices are expected to begin. Both can only save time.
+    `prediction` is a text that the answer is expected to resemble, i32 `[tokens]`. `drafts` has the expected first
+    tokens of each choice. Both can only save time.
     """
 
     prompt: np.ndarray  # i32 [tokens]
@@ -97,10 +97,10 @@ class TopLogprobs:
 class TokenEvent(NamedTuple):
     """One sampled token of one choice, or the failure of a choice or of a whole request. A tuple, for speed.
 
-    `token` is -1 if `finish` is "numerical_error", "grammar_error" or "engine_failure". With the last, `choice` is -1
-    too, and all choices of the request end. `logprob` (natural logarithm) and `top` are set only if the request asks
-    for them and `token` is not -1. An earlier prompt had computed `cached_tokens` tokens of the prompt. The choice
-    first got a slot at `admitted`, in monotonic seconds.
+    `token` is -1 if `finish` is "numerical_error", "grammar_error" or "engine_failure". With "engine_failure", `choice`
+    is -1 too, and all choices of the request end. `logprob` (natural logarithm) and `top` are set only if the request
+    asks for them and `token` is not -1. The prefix cache had `cached_tokens` tokens of the prompt. The choice first got
+    a slot at `admitted`, in monotonic seconds.
     """
 
     request: int
@@ -138,8 +138,8 @@ class PrefillSlice:
 class PrefillWork:
     """A prefill step: one or more `slices`, each of another prompt.
 
-    Together they have at most T tokens, the size of a prefill bucket, and they number at most `most_slices(T)`. A layer
-    writes all keys and values of the step before it reads any, so a prompt may read what another slice writes.
+    There are at most `most_slices(T)` slices with at most T tokens together, where T is the size of a prefill bucket. A
+    layer writes all keys and values of the step before it reads any, so a prompt may read what another slice writes.
     """
 
     slices: tuple[PrefillSlice, ...]
@@ -158,8 +158,8 @@ class DecodeWork:
     may sample only tokens whose bit is set in `token_mask`, u32 `[R, ceil(V / 32)]`.
 
     A slot may be in several rows, one after the other. `drafts` i32 `[R]` then has -1 in the slot's first row. In each
-    further row it has a guess of the token that the row before it samples. A row counts only if its guess and those
-    before it were right. At most 15 rows of a slot have drafts. None: every slot is in one row.
+    further row it has a guess of the token that the row before it samples. A row counts only if its guess and all
+    guesses before it were right. At most 15 rows of a slot have drafts. None: every slot is in one row.
     """
 
     slots: np.ndarray
@@ -179,7 +179,7 @@ class Swapped:
 
 @dataclass(frozen=True)
 class SwapOutWork:
-    """A step that copies the state of `slot` and the contents of `pages` to the host. Later steps may reuse both."""
+    """A step that copies the state of `slot` and the contents of `pages` to the host. Later steps may reuse them."""
 
     slot: int
     pages: np.ndarray
@@ -189,8 +189,8 @@ class SwapOutWork:
 class SwapInWork:
     """A step that restores a swapped sequence in `slot`, bit for bit.
 
-    `pages` i32 are all pages that the sequence has now. The first `shared_pages` of them are cached and have their
-    contents.
+    `pages` i32 are all pages that the sequence has now. The first `shared_pages` of them are cached pages, which
+    already have their contents.
     """
 
     slot: int
@@ -245,8 +245,8 @@ class StepRunner(Protocol):
 class MultihostStep:
     """A step that the leader of a multihost group has begun and that the followers must run too.
 
-    `saved` is the number of a swapped sequence, of which each process stores its own part. It is 0 for other work. A
-    SwapOutWork stores the part under that number, and a SwapInWork restores the part. Parts whose numbers are in
+    `saved` is the number of a swapped sequence, and 0 for other work. Each process stores its own part of the sequence.
+    A SwapOutWork stores the part under that number, and a SwapInWork restores the part. Parts whose numbers are in
     `forgotten` can be deleted.
     """
 

@@ -1,4 +1,4 @@
-"""API keys: reads a file of keys and their hashes, and checks `authorization` headers."""
+"""API keys: reads a file of keys or their hashes, and checks `authorization` headers."""
 
 from __future__ import annotations
 

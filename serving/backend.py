@@ -30,7 +30,7 @@ class ChatBackend(Protocol):
         """Returns the models that requests may name. Raises `ChatError` if the call fails."""
 
     async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
-        """Returns the complete answer. Raises `ChatError` if the request is rejected or fails."""
+        """Returns the whole answer. Raises `ChatError` if the request is rejected or fails."""
 
     def stream(self, request: v1.ChatCompletionRequest, call: RequestContext) -> AsyncIterator[v1.ChatCompletionChunk]:
         """Yields the answer in chunks. Raises `ChatError` if the request fails.
@@ -39,7 +39,7 @@ class ChatBackend(Protocol):
         """
 
     async def complete_text(self, request: v1.TextCompletionRequest, call: RequestContext) -> v1.TextCompletion:
-        """Returns complete text completions. Raises `ChatError` if the request is rejected or fails."""
+        """Returns whole text completions. Raises `ChatError` if the request is rejected or fails."""
 
     def stream_text(self, request: v1.TextCompletionRequest, call: RequestContext) -> AsyncIterator[v1.TextCompletion]:
         """Yields text completions in parts. Raises `ChatError` if the request fails, as `stream` does."""
@@ -54,7 +54,10 @@ class ChatBackend(Protocol):
         """Returns the prompts that a completion would use. Raises `ChatError` if the completion would be rejected."""
 
     async def capabilities(self, request: v1.GetCapabilitiesRequest, call: RequestContext) -> v1.Capabilities:
-        """Returns which fields of requests are applied, formats and limits. Raises `ChatError` if the call fails."""
+        """Returns which request fields are applied, and the formats and limits of requests and answers.
+
+        Raises `ChatError` if the call fails.
+        """
 
 
 class Load(Protocol):
@@ -85,7 +88,7 @@ class Load(Protocol):
 
     @property
     def accepted_drafts(self) -> int:
-        """Number of draft tokens that were checked and right since the start."""
+        """Number of draft tokens that were checked since the start and turned out right."""
 
     @property
     def prefix_queries(self) -> int:
@@ -93,7 +96,7 @@ class Load(Protocol):
 
     @property
     def prefix_hits(self) -> int:
-        """Number of prompt tokens that were looked up and found in the prefix cache since the start."""
+        """Number of prompt tokens that were found in the prefix cache since the start."""
 
     @property
     def tokens(self) -> int:
@@ -101,16 +104,20 @@ class Load(Protocol):
 
     @property
     def step_tokens(self) -> Mapping[float, int]:
-        """Number of these steps by bound: a step counts at the smallest bound that its tokens do not exceed."""
+        """Number of prefill and decode steps by their numbers of tokens, as in a histogram.
+
+        The keys are upper bounds. Each step is counted once: at the smallest bound that is at least its number of
+        tokens.
+        """
 
 
 class ObservableEngine(Protocol):
     """An engine whose prefix cache can be observed."""
 
     def observe_cache(self, observer: CacheObserver, model: str) -> None:
-        """Makes `observer` get all changes of the prefix caches, whose hashes cover the id of the model.
+        """Sends all changes of the prefix caches to `observer`. Call it before the engine starts.
 
-        Call it before the engine starts.
+        The changes name chunks by hashes, which also depend on `model`, the id of the model.
         """
 
 

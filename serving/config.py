@@ -217,7 +217,7 @@ class LogConfig(Settings):
 def _check_origin(origin: str) -> None:
     """Raises ValueError unless `origin` is `*` or an origin as browsers send it.
 
-    That is `scheme://host` or `scheme://host:port`, with any scheme.
+    Browsers send `scheme://host` or `scheme://host:port`, with any scheme.
     """
     if origin != "*" and not _ORIGIN.fullmatch(origin):
         raise ValueError(f"each of cors_origin must be '*' or an origin such as http://host:8080, got {origin!r}")

@@ -17,13 +17,14 @@ _NamesModel = v1.TokenizeRequest | v1.DetokenizeRequest | v1.GetCapabilitiesRequ
 
 
 class ModelRouter:
-    """A `serving.backend.LocalBackend` of several models, each with an engine of its session.
+    """A `serving.backend.LocalBackend` of several models. Each model has its own session and engine.
 
-    Ready while all sessions are. An unknown model is refused with the names of all. The first session refuses such a
-    request, so that logs and metrics have it.
+    It is ready while all sessions are ready. If a request for an answer or for a rendered prompt names an unknown
+    model, the first session refuses it, so that its logs and metrics include the request. The router itself refuses
+    other requests that name an unknown model. The error lists the names of all models.
 
     Args:
-        sessions: at least one. No two have a name in common.
+        sessions: at least one session. No two sessions have a name in common.
     """
 
     def __init__(self, sessions: Sequence[Session]) -> None:
@@ -89,9 +90,9 @@ class ModelRouter:
 
     @contextmanager
     def _named(self, name: str) -> Iterator[Session]:
-        """Yields the session of a model. Yields the first session for an unknown name.
+        """Yields the session of the model `name`, or the first session if the name is unknown.
 
-        Makes the error of an unknown model name all models.
+        If a session reports an unknown model, raises an error that lists the names of all models instead.
         """
         try:
             yield self._by_name.get(name, self._sessions[0])
@@ -101,7 +102,7 @@ class ModelRouter:
             raise
 
     def _required(self, request: _NamesModel) -> Session:
-        """Returns the session of a request that a server of one model would answer without `model`.
+        """Returns the session that a request names. A server of one model would not require the name.
 
         Raises:
             ChatError: 400 if the request names no model, 404 if it names an unknown one.

@@ -41,7 +41,7 @@ class RemoteBackend:
     """A `serving.backend.ChatBackend` over gRPC that forwards the caller's key, request id and trace.
 
     Belongs to one asyncio loop. Reconnects automatically. Calls raise `ChatError` with status 503 while no server is
-    reachable or this backend is draining. A call whose server is lost goes on at another one (docs/failover.md).
+    reachable or this backend is draining. A call whose server is lost goes on at another server (docs/failover.md).
 
     Args:
         config: addresses and TLS files of the servers.
@@ -138,7 +138,7 @@ class RemoteBackend:
             return await self._calls.unary(method, request, metadata=_metadata(call))
 
     async def _stream(self, method: str, answer: Resumable, call: RequestContext) -> AsyncGenerator[Any, None]:
-        """Yields the chunks of a method with a streamed answer. Cancels the call if its reader leaves."""
+        """Yields the chunks of a method with a streamed answer. Closing the generator cancels the call."""
         chunks = self._calls.stream(method, answer, metadata=_metadata(call))
         async with self._passing(), aclosing(chunks):
             async for chunk in chunks:
@@ -146,7 +146,7 @@ class RemoteBackend:
 
     @asynccontextmanager
     async def _passing(self) -> AsyncIterator[None]:
-        """Counts the call as open. Raises `ChatError` while draining."""
+        """Counts a call as open while the block runs. Raises `ChatError` while draining."""
         if self._draining:
             raise draining()
         self._open.enter()
@@ -156,7 +156,7 @@ class RemoteBackend:
             self._open.leave()
 
     async def _keep_up(self) -> None:
-        """Watches the health of each replica, also of those that DNS names later."""
+        """Watches the health of each replica, including replicas that DNS lists later."""
         while True:
             await self._calls.refresh()
             replicas = self._replicas.all
@@ -206,7 +206,7 @@ def _metadata(call: RequestContext) -> Metadata:
 
 
 def _chat_error(error: grpc.RpcError) -> ChatError:
-    """Returns the server's error. For a connection error, returns a general one that does not expose internals."""
+    """Returns the server's error. For a connection error, returns a general error that does not expose internals."""
     chat_error = error_of(error)
     if chat_error.request_id is not None:  # only the server's own errors have one
         return chat_error

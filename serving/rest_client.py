@@ -50,7 +50,7 @@ def open_session(config: RestClientConfig, timeout: float | None = None) -> aioh
 
 
 def _tls(authorities: str | None) -> ssl.SSLContext | bool:
-    """Returns what checks the server's certificate; True stands for the authorities of the system."""
+    """Returns a TLS context that trusts the file `authorities`, or True for the authorities of the system."""
     if authorities is None:
         return True
     try:

@@ -11,13 +11,17 @@ from typing import Any, Protocol
 
 
 async def first(*waits: Coroutine[Any, Any, object]) -> None:
-    """Waits until one of `waits` has ended, and cancels the others. Ignores the exceptions of all."""
+    """Waits until one of `waits` has ended, then cancels the others and waits until they have ended.
+
+    Ignores all exceptions of `waits`.
+    """
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Drained(Protocol):

@@ -18,9 +18,10 @@ class TraceHeaders(TypedDict):
 
 
 def trace_headers(headers: Iterable[tuple[str, str]]) -> TraceHeaders:
-    """Returns the trace headers of a call, each "" if it is missing, too long, or not printable ASCII.
+    """Returns the trace headers of a call. A header that is missing, too long, or not printable ASCII is "".
 
-    Several `traceparent` count as none, while several `tracestate` are joined, as W3C prescribes.
+    If there are several `traceparent` headers, `traceparent` is "". Several `tracestate` headers are joined by commas.
+    W3C prescribes both rules.
 
     Args:
         headers: names and values, in order. A name may occur several times, in any case.
@@ -32,7 +33,7 @@ def trace_headers(headers: Iterable[tuple[str, str]]) -> TraceHeaders:
 
 
 def trace_metadata(call: RequestContext) -> list[tuple[str, str]]:
-    """Returns the gRPC metadata that passes the trace of a call on."""
+    """Returns the gRPC metadata that passes on the trace of a call."""
     pairs = (("traceparent", call.traceparent), ("tracestate", call.tracestate))
     return [(name, value) for name, value in pairs if value]
 

@@ -1,4 +1,4 @@
-"""Runs the tests of all files that differ from `main`, or quick tests of each layer if none differs: `make quick`
+"""Runs the tests of all files changed on this branch. If they have none, runs quick tests of each layer: `make quick`
 
 A change in `jaxchat/planning/hlo.py` runs `tests/planning/test_hlo.py`, then the other tests of `tests/planning`. Tests
 that have not begun after 90 seconds are skipped and counted in the summary.
@@ -80,12 +80,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def main() -> int:
     """Runs pytest up to twice: on the tests of changed files, then on the other tests of changed layers.
 
-    Returns the exit status of the first run that fails, or 0. A run without any test does not fail.
+    If there are neither, runs pytest on `CORE`. Returns the exit status of the first run that fails, or 0. A run
+    without any test does not fail.
     """
     closest, layers = select_tests(changed_paths())
+    os.environ[DEADLINE] = str(time.time() + SECONDS)
     if not closest and not layers:
         return _pytest(CORE)
-    os.environ[DEADLINE] = str(time.time() + SECONDS)
     first = _pytest(closest) if closest else 0
     second = _pytest([*layers, *(f"--ignore={path}" for path in closest)]) if layers else 0
     return first or second

@@ -78,7 +78,7 @@ def refusal(client: openai.OpenAI) -> str:
 
 
 def serve(processes: int, port: int) -> Any:
-    """Starts Ray on one node more than `processes`, and the model on it. Returns the cluster."""
+    """Starts a Ray cluster with `processes` + 1 nodes, and serves the model on it. Returns the cluster."""
     os.environ.update(SLOW_MACHINE)
     import ray
     from ray import serve
@@ -130,7 +130,7 @@ def until_answered(client: openai.OpenAI) -> tuple[list[Any], float]:
 
 
 def main() -> int:
-    """Returns 0 if all answers were equal."""
+    """Runs the command line. Returns 0 if all answers were equal, otherwise 1."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--processes", type=int, default=1, help="processes of the model")
     processes = parser.parse_args().processes

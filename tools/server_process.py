@@ -20,7 +20,7 @@ class ServerProcess:
 
     Args:
         flags: further flags of the command line.
-        command: `serve`, or `rest` for a process that serves REST alone.
+        command: `serve`, or `rest` for a process that serves only REST.
 
     Attributes:
         grpc: the gRPC address, `host:port`; "" with `rest`.

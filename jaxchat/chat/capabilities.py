@@ -1,4 +1,7 @@
-"""Describes what requests may say. All of it comes from the tables of the validators, the registries and the model."""
+"""Describes the fields and values that requests may have.
+
+The description is read from the tables of the validators, from the registries and from the model.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ LIMITS: dict[str, int] = {
 
 
 def capabilities_of(info: ModelInfo, template: ChatTemplate, tokenizer: ChatTokenizer) -> v1.Capabilities:
-    """Returns what requests to a model may say.
+    """Returns the fields and values that requests to a model may have.
 
     Blocks, because it renders probes of the chat template.
 

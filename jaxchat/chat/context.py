@@ -17,12 +17,12 @@ from jaxchat.fingerprint import fingerprint
 
 @dataclass(frozen=True, kw_only=True)
 class RequestContext:
-    """The id of a call, the caller's credentials and its trace, also for backends that forward the call.
+    """The id of a call, and the caller's credentials and trace. Backends that forward calls pass all of them on.
 
     Attributes:
-        authorization: the header of that name; "" without one.
-        traceparent: the caller's span, in the form of W3C Trace Context, unchecked; "" without one.
-        tracestate: further data about the trace, in the same form.
+        authorization: the caller's header `authorization`; "" without one.
+        traceparent: the caller's span, in the form of W3C Trace Context. It is not checked; "" without one.
+        tracestate: further data about the trace, in the form of W3C Trace Context.
     """
 
     request_id: str
@@ -30,9 +30,16 @@ class RequestContext:
     traceparent: str = ""
     tracestate: str = ""
 
-    def record(self, *, model: str, streamed: bool, choices: int, user: str) -> Record:
+    def record(self, operation: str, *, model: str, streamed: bool, choices: int, user: str) -> Record:
         """Returns the record of a request that is accepted now."""
-        record = Record(request_id=self.request_id, model=model, streamed=streamed, choices=choices, user=user)
+        record = Record(
+            request_id=self.request_id,
+            operation=operation,
+            model=model,
+            streamed=streamed,
+            choices=choices,
+            user=user,
+        )
         record.traceparent, record.tracestate = self.traceparent, self.tracestate
         return record
 
@@ -42,24 +49,25 @@ class Record:
     """The record of one request from its acceptance to its end. Durations are in seconds of a monotonic clock.
 
     Attributes:
+        operation: "chat" or "text_completion", as OpenTelemetry names what generative models do.
         choices: number of requested choices, `n`.
         user: the field `user` of the request. Observers must not store it unhashed.
         accepted: time of acceptance, Unix seconds.
-        prompt_tokens: 0 until the prompt is tokenised.
+        prompt_tokens: tokens of the prompt; 0 until the prompt is tokenised.
         scored_tokens: tokens of prompts whose log-probabilities were computed.
         cached_tokens: prompt tokens that the first choice took from the prefix cache.
         completion_tokens: sampled tokens of all choices so far.
         reasoning_tokens: tokens in the thoughts of the finished choices.
-        accepted_prediction_tokens: prediction tokens that the finished choices repeat.
-        queued: seconds from acceptance until the request waits for a slot; None before.
-        admitted: seconds from acceptance until the first choice has a slot; None before its first token.
-        first_token: seconds from acceptance to the first token; None before it.
-        last_token: seconds from acceptance to the newest token; None before the first.
+        accepted_prediction_tokens: tokens of the request's prediction that the finished choices repeat.
+        queued: seconds from acceptance until the request began to wait for a slot; None until then.
+        admitted: seconds from acceptance until the first choice got a slot; None until the first token is known.
+        first_token: seconds from acceptance to the first token; None until then.
+        last_token: seconds from acceptance to the newest token; None until the first token.
         seconds: seconds from acceptance to the end; 0 while the request runs.
         outcome: "running", then "completed", "refused", "failed", "timeout" or "cancelled".
         error: code of the `ChatError`, or its type if it has no code; "" without an error.
         status: HTTP status: 200, the status of the error, 499 if the client disconnected, or 0 while the request runs.
-        finish_reasons: the finish reason of each choice that has ended, such as "stop", in the order of their ends.
+        finish_reasons: the finish reasons of ended choices, such as "stop", in the order in which the choices ended.
         started: time of acceptance on the monotonic clock, in seconds.
         traceparent: as in `RequestContext`.
         tracestate: as in `RequestContext`.
@@ -68,6 +76,7 @@ class Record:
     request_id: str
     model: str
     streamed: bool
+    operation: str = "chat"
     choices: int = 1
     user: str = field(default="", repr=False)
     accepted: float = field(default_factory=time.time)
@@ -150,17 +159,17 @@ class ModelInfo:
     """Facts about the served model.
 
     Attributes:
-        id: the name that answers have.
+        id: the name of the model in answers.
         created: Unix seconds.
         vocab: number of token ids.
         logits: V, the number of logits, padding included.
         context: maximum length of a prompt with its answer, in tokens.
         queue: maximum number of sequences that wait for a slot.
         block_size: tokens of a chunk of the prefix cache.
-        blocks: number of these chunks that the KV pages of all copies of the model can hold.
+        blocks: number of such chunks for which all copies of the model together have KV pages.
         backend: the platform of jax, such as "cpu" or "tpu".
         fingerprint: the `system_fingerprint` of answers whose prompts do not depend on the day.
-        raw_logprobs: whether log-probabilities are those of the model's logits.
+        raw_logprobs: whether reported log-probabilities are computed from the unchanged logits of the model.
         quantization_forms: names of the forms of quantised checkpoints that can be loaded.
         facts: lines for the start-up message, as (name, value).
         other_names: further names that requests may use.
@@ -187,7 +196,7 @@ class ModelInfo:
         return self.id, *self.other_names
 
     def id_of(self, name: str) -> str:
-        """Returns `id` for each of `names`, and any other name as it is."""
+        """Returns `id` if `name` is one of `names`, and otherwise returns `name`."""
         return self.id if name in self.names else name
 
     def fingerprint_on(self, day: date | None) -> str:

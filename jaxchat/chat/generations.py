@@ -23,7 +23,7 @@ from jaxchat.types import GenerateRequest, TokenEvent
 
 
 class Receiver(Protocol):
-    """A receiver of the tokens of a request to the engine."""
+    """A receiver of the tokens that the engine generates for one request."""
 
     def feed(self, events: Sequence[TokenEvent]) -> None:
         """Processes the tokens of one step."""
@@ -38,12 +38,12 @@ class Generations:
     Args:
         engine: the engine, not started.
         config: limits of requests.
-        queue: maximum number of sequences that wait for a slot. Errors name it.
+        queue: maximum number of sequences that wait for a slot, for the message of errors.
 
     Attributes:
         observers: informed of every token and of the end of every request.
-        running: the receiver of each running request, by the engine's id of the request.
-        failed: set once the engine has stopped by a failure.
+        running: the receivers of the running requests, by the id that the engine gave the request.
+        failed: set after the engine has failed.
         draining: whether new requests are rejected.
     """
 
@@ -68,7 +68,7 @@ class Generations:
         self.engine.start(partial(schedule, self._route), partial(schedule, self._ended))
 
     async def drain(self, grace: float) -> None:
-        """Rejects new requests, and waits at most `grace` seconds for the open ones to end."""
+        """Rejects new requests, and waits at most `grace` seconds until the open requests have ended."""
         self.draining = True
         await self._open.wait(grace)
 
@@ -114,12 +114,15 @@ class Generations:
     def run(
         self, requests: Sequence[GenerateRequest], builders: Sequence[ChoiceBuilder], record: Record
     ) -> Iterator[OutputStream]:
-        """Submits requests to the engine, and cancels them if their reader leaves before the end.
+        """Submits requests to the engine. The context manager yields the stream of their output.
+
+        If the block ends before the stream ends, cancels the requests. If the request takes more than `request_timeout`
+        seconds from its acceptance, the stream fails with status 504.
 
         Args:
             requests: one for each prompt, all with the same number of choices.
-            builders: one for each choice of the first request, then of the second, and so on.
-            record: the record of the whole request.
+            builders: one for each choice of the first request, then one for each choice of the second, and so on.
+            record: the record of the client's request, which all `requests` belong to.
 
         Raises:
             ChatError: the queue is full, or the engine has stopped.
@@ -147,7 +150,9 @@ class Generations:
                 self._cancel(numbers)
 
     async def collect(self, requests: Sequence[GenerateRequest], record: Record) -> list[list[TokenEvent]]:
-        """Runs requests with one choice each, and returns the tokens of each, which are not counted as an answer.
+        """Runs requests with one choice each, and returns one list of tokens for each request.
+
+        The tokens are not part of an answer, so `record` does not count them.
 
         Raises:
             ChatError: the queue is full, the engine stops or fails, or the request runs out of time.
@@ -192,7 +197,7 @@ class Generations:
             del self.running[number]
 
     def _route(self, events: list[TokenEvent]) -> None:
-        """Passes the events of one step to their requests. Drops events of requests that have ended."""
+        """Passes the events of one step to the receivers of their requests. Drops events of ended requests."""
         for number, group in groupby(events, attrgetter("request")):
             if receiver := self.running.get(number):
                 receiver.feed(list(group))
@@ -203,7 +208,10 @@ class Generations:
 
 
 class _Shifted:
-    """A receiver of one request's tokens for a stream of several. There, the request's choices begin at `first`."""
+    """A receiver of one request's tokens. It passes them to a stream that several requests share.
+
+    In the stream, the choices of this request are numbered from `first` on.
+    """
 
     def __init__(self, stream: OutputStream, first: int) -> None:
         self._stream, self._first = stream, first
@@ -216,7 +224,10 @@ class _Shifted:
 
 
 class _Collector:
-    """The tokens of several requests with one choice each. `done` gets them once all have ended, or an error."""
+    """A collector of the tokens of several requests with one choice each.
+
+    When all requests have ended, `done` gets the tokens. When a request fails, `done` gets the error.
+    """
 
     def __init__(self, count: int) -> None:
         self.events: list[list[TokenEvent]] = [[] for _ in range(count)]
@@ -239,7 +250,7 @@ class _Collector:
 
 
 class _Part:
-    """A receiver that passes the tokens of one request on to a collector."""
+    """A receiver that passes the tokens of one request to the collector of several requests."""
 
     def __init__(self, collector: _Collector, place: int) -> None:
         self._collector, self._place = collector, place

@@ -94,7 +94,7 @@ class ChatSession:
 
     @property
     def failed(self) -> asyncio.Event:
-        """An event that is set once the engine has stopped by a failure."""
+        """An event that is set after the engine has failed."""
         return self.generations.failed
 
     @property
@@ -125,7 +125,7 @@ class ChatSession:
         self.generations.start()
 
     async def drain(self, grace: float) -> None:
-        """Rejects new requests, and waits at most `grace` seconds for the open ones to end."""
+        """Rejects new requests, and waits at most `grace` seconds until the open requests have ended."""
         await self.generations.drain(grace)
 
     def fail(self) -> None:
@@ -133,9 +133,9 @@ class ChatSession:
         self.generations.fail()
 
     async def close(self) -> None:
-        """Stops the engine after its current step, and waits for it. Unfinished requests fail with `ChatError`.
+        """Stops the engine after its current step, and waits until it has stopped.
 
-        After `fail`, or a failure of the engine, does not wait.
+        Unfinished requests fail with `ChatError`. Does not wait if `fail` was called or the engine has failed.
         """
         self.generations.draining = True
         await asyncio.to_thread(self.engine.stop, 0.0 if self.failed.is_set() else None)
@@ -145,7 +145,7 @@ class ChatSession:
         self._schemas.shutdown()
 
     async def models(self, call: RequestContext) -> list[v1.Model]:
-        """Returns an object for each name of the model, the id of its answers first."""
+        """Returns one object for each name of the model. The first object has the name that answers have."""
         return list(self._models)
 
     def summary(self) -> list[tuple[str, str]]:
@@ -172,12 +172,13 @@ class ChatSession:
     ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
         """Yields the answer as chunks.
 
-        First come n chunks with the roles, then text, calls and end of each choice, and last the usage if requested.
+        The first n chunks have the roles. The next chunks have the text, the calls and the end of each choice. The last
+        chunk has the usage, if it is requested.
 
-        Text that arrives while the reader is busy is joined to one chunk, so a slow reader costs little memory.
+        Text that arrives while the reader is busy is joined to one chunk, so that a slow reader costs little memory.
 
         Raises:
-            ChatError: the request is rejected, before the first chunk, or fails at any time.
+            ChatError: the request is rejected before the first chunk, or fails at any time.
         """
         record = self._record(request, call, streamed=True)
         with self.generations.observed(record):
@@ -221,7 +222,7 @@ class ChatSession:
         return await self._token_ids.render(request)
 
     async def capabilities(self, request: v1.GetCapabilitiesRequest, call: RequestContext) -> v1.Capabilities:
-        """Returns which fields of requests are applied, and formats and limits. Raises `ChatError` 404."""
+        """Returns the formats, the limits and the applied fields of requests. Raises `ChatError` for a wrong model."""
         if request.HasField("model"):
             check_model(request, self.info.names)
         if self._capabilities is None:
@@ -282,4 +283,4 @@ class ChatSession:
 
     def _record(self, request: v1.ChatCompletionRequest, call: RequestContext, *, streamed: bool) -> Record:
         model = self.info.id_of(request.model)
-        return call.record(model=model, streamed=streamed, choices=choices(request), user=request.user)
+        return call.record("chat", model=model, streamed=streamed, choices=choices(request), user=request.user)

@@ -20,7 +20,7 @@ from jaxchat.chat.response.text_builder import Entries, TextBuilder, prompt_entr
 from jaxchat.errors import unsupported
 from jaxchat.types import Grammar
 
-_NOTHING_ENDS = ("length",)  # the finish reason of a completion of at most 0 tokens
+_NOTHING_ENDS = ("length",)  # the finish reason of a completion with a `max_tokens` of 0
 Compile = Callable[[OutputConstraint], Awaitable[Grammar]]
 
 
@@ -31,7 +31,7 @@ class TextCompleter:
         generations: runs requests on the session's engine.
         tokenizer: the model's tokenizer.
         info: description of the model.
-        pool: runs what blocks, such as tokenising.
+        pool: runs functions that block, such as the tokenizer.
         compile: returns the grammar of a constraint.
     """
 
@@ -63,10 +63,12 @@ class TextCompleter:
     async def stream(
         self, request: v1.TextCompletionRequest, call: RequestContext
     ) -> AsyncGenerator[v1.TextCompletion, None]:
-        """Yields the answer in parts, each with new output of one choice, and last the usage if requested.
+        """Yields the answer in parts. Each part has new output of one choice.
+
+        A last part has the usage, if it is requested.
 
         Raises:
-            ChatError: the request is rejected, before the first part, or fails at any time.
+            ChatError: the request is rejected before the first part, or fails at any time.
         """
         record = self._record(request, call, streamed=True)
         with self._generations.observed(record):
@@ -110,7 +112,7 @@ class TextCompleter:
         """Computes the log-probabilities of the prompts' tokens, if they are requested.
 
         Raises:
-            ChatError: as for `Generations.collect`.
+            ChatError: in the same cases as in `Generations.collect`.
         """
         if (top := prepared.logprobs) is None:
             return []
@@ -132,9 +134,9 @@ class TextCompleter:
     def _record(self, request: v1.TextCompletionRequest, call: RequestContext, *, streamed: bool) -> Record:
         count = max(1, len(request.prompt)) * (request.n if request.HasField("n") else 1)
         model = self._info.id_of(request.model)
-        return call.record(model=model, streamed=streamed, choices=count, user=request.user)
+        return call.record("text_completion", model=model, streamed=streamed, choices=count, user=request.user)
 
 
 def _nothing() -> ChoiceDelta:
-    """Returns the output of a completion of at most 0 tokens."""
+    """Returns the output of a completion with a `max_tokens` of 0."""
     return ChoiceDelta(finish=v1.FINISH_REASON_LENGTH)

@@ -29,13 +29,13 @@ TextPrompts = Callable[[v1.TextCompletionRequest], Awaitable[list[np.ndarray]]]
 
 
 class TokenIds:
-    """The calls of a session that convert between text and token ids.
+    """The methods of a session that convert between text and token ids.
 
     Args:
         tokenizer: the model's tokenizer.
         template: the model's chat template.
         info: description of the model.
-        pool: runs what blocks.
+        pool: runs functions that block, such as the tokenizer.
         chat_prompt: returns the prompt of a chat request, i32 `[tokens]`.
         text_prompts: returns the prompts of a text completion, each i32 `[tokens]`.
     """

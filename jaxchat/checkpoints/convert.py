@@ -1,4 +1,4 @@
-"""Converts a model to Orbax format, or rounds its weights, in a new directory that can be served like the old one."""
+"""Converts a model to Orbax format, or rounds its weights, in a new directory that can be served like the original."""
 
 from __future__ import annotations
 

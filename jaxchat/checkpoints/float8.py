@@ -1,4 +1,4 @@
-"""Reads tensors of 8-bit floats from safetensors files. `safetensors` cannot, because NumPy has no such dtype."""
+"""Reads tensors of 8-bit floats from safetensors files. The `safetensors` library cannot: NumPy has no such dtype."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Float8File:
 
 
 class Float8Slice:
-    """A tensor of 8-bit floats with the methods of a slice of a safetensors file.
+    """A tensor of 8-bit floats. It can be read like the result of safetensors' `get_slice`.
 
     Args:
         path: the file.
@@ -58,7 +58,10 @@ class Float8Slice:
         return E4M3
 
     def __getitem__(self, index: slice) -> np.ndarray:
-        """Reads the entries in the slice `index`, of step 1, of the first axis; float8_e4m3fn."""
+        """Returns the entries in the slice `index` of the first axis, as float8_e4m3fn.
+
+        The step of the slice must be 1.
+        """
         start, stop, _ = index.indices(self._shape[0])
         size = math.prod(self._shape[1:])
         numbers = np.fromfile(self._path, np.uint8, max(stop - start, 0) * size, offset=self._offset + start * size)

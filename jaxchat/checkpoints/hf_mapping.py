@@ -30,7 +30,7 @@ def stored_slices(config: ModelConfig, prefix: str = "model.", head: str = "lm_h
 
     Args:
         config: the configuration of the decoder.
-        prefix: the text that begins every stored name except the head's.
+        prefix: the text at the beginning of every stored name except the name of the head.
         head: the stored name of the head.
     """
     specs = param_specs(config)
@@ -52,7 +52,7 @@ def unused(config: ModelConfig, name: str) -> bool:
 def _keys_of_other_layers(config: ModelConfig) -> set[str]:
     """Returns the names of key and value tensors in layers that use the keys of earlier layers.
 
-    The names lack `layers.` and what stands before it.
+    The names begin after `layers.`, for example `3.self_attn.k_proj.weight`.
     """
     names = [f"{part}_{kind}.weight" for part in "kv" for kind in ("proj", "norm")]
     layers = [index for index, kind in enumerate(config.kinds) if kind.keys_of is not None]

@@ -134,7 +134,7 @@ def _check(shards: TensorReader, stored: dict[ParamPath, Slices], config: ModelC
 
 
 def keepable(path: ParamPath, spec: ParamSpec) -> bool:
-    """Returns whether a parameter may stay quantised: the embedding, or a weight that activations are multiplied by."""
+    """Returns whether a parameter may stay quantised: True for the embedding and for weights of matrix products."""
     return bool(spec.contracted) or path == ("embed",)
 
 

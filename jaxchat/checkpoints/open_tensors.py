@@ -13,7 +13,7 @@ from jaxchat.model_directory import GGUF
 def open_tensors(directory: Path) -> TensorReader:
     """Returns a reader of the tensors of a model directory.
 
-    If the directory is a view of GGUF files, the tensors are in these, otherwise in safetensors files.
+    Reads the GGUF files if the directory is a view of GGUF files, and otherwise the safetensors files.
 
     Raises:
         ModelError: a file is missing or damaged.

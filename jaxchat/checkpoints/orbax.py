@@ -33,7 +33,7 @@ def check_installed() -> None:
 
 
 def save_orbax(params: dict[str, Any], directory: Path, digest: str) -> None:
-    """Writes `directory/orbax`, then the manifest `directory/orbax.json`, which lists its contents.
+    """Writes the folder `directory/orbax`, then `directory/orbax.json`, the manifest that lists the folder's contents.
 
     Args:
         params: the nested parameter dict.
@@ -93,7 +93,7 @@ def restore_orbax(
 
 
 def _restored(reader: Any, directory: Path, target: dict[str, Any]) -> dict[str, Any]:
-    """Restores the parameters in the nested dict `target` to its shardings. Raises ModelError if Orbax fails."""
+    """Restores the parameters in the nested dict `target` to the shardings there. Raises ModelError if Orbax fails."""
     checkpoint, folder = _orbax(), (directory / FOLDER).absolute()
     try:
         places = checkpoint.checkpoint_utils.construct_restore_args(target)

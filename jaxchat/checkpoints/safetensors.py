@@ -25,14 +25,14 @@ _COMPILED = "_orig_mod."  # torch.compile adds it to the name of a compiled modu
 
 
 class SafetensorsReader(TensorReader):
-    """A reader that opens every file at once, so that missing or damaged files are found before anything is read.
+    """A reader that opens all files when it is created, so that missing or damaged files are found first.
 
     `files` maps the name of each tensor to its file. The prefixes that torch wrappers add to names, such as `module.`,
     are removed. A tensor that is stored as several tensors, in a form of `CHECKPOINT_FORMS`, counts as one. It has the
     name and shape of the decoded tensor, and `files` has the file of its first part.
 
-    All methods that read a file raise ModelError if the file is damaged. The message names the file, and
-    the tensor if one is at fault.
+    All methods that read a file raise ModelError if the file is damaged. The message names the file, and the tensor if
+    one is at fault.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -93,7 +93,7 @@ class SafetensorsReader(TensorReader):
         return rows
 
     def has_no_effect(self, name: str) -> bool:
-        """Returns whether a tensor is the bias of a quantised weight, and zero.
+        """Returns whether a tensor is a bias of zeros that belongs to a quantised weight.
 
         AutoGPTQ stores such biases for models that have none.
         """
@@ -128,7 +128,7 @@ class SafetensorsReader(TensorReader):
         """Returns the form and the stored names of each tensor that is stored in a form of `CHECKPOINT_FORMS`.
 
         Raises:
-            ModelError: a tensor is stored in such a form and unquantised too.
+            ModelError: a tensor is stored twice, in such a form and unquantised.
         """
         composed: dict[str, tuple[StoredForm, tuple[str, ...]]] = {}
         for _, form in CHECKPOINT_FORMS.items():
@@ -176,7 +176,7 @@ class SafetensorsReader(TensorReader):
 
 
 def _common_parts(first: str, second: str) -> int:
-    """Returns the number of parts, separated by dots, that two names have in common from the start."""
+    """Returns the number of parts, separated by dots, that two names have in common at their beginnings."""
     pairs = zip(first.split("."), second.split("."), strict=False)
     return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
 

@@ -20,6 +20,8 @@ _ROWS = 4096  # compared at once
 def read_stored_config(directory: Path) -> ModelConfig:
     """Reads `directory/config.json`. Sets `tie_embeddings` to false if the stored head differs from the embedding.
 
+    Also sets it to false if an Orbax checkpoint has a head at all.
+
     `transformers` does the same, because fine-tuning may have changed only the head.
 
     Raises:

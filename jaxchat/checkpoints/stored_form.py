@@ -10,7 +10,7 @@ from jaxchat.registry import Registry
 
 
 class StoredTensor(Protocol):
-    """A tensor that can be read in parts. It has the methods of a slice of a safetensors file."""
+    """A tensor that can be read in parts. Its methods are those of the result of safetensors' `get_slice`."""
 
     def get_shape(self) -> list[int]:
         """Returns the shape of the represented tensor, not of its stored parts."""
@@ -29,7 +29,7 @@ class QuantisedTensor(StoredTensor, Protocol):
     def quantised(self, index: slice) -> QuantisedRows | None:
         """Returns the rows in the slice `index` in quantised form, or None if they must be widened.
 
-        `dequantised` of the result equals `[index]` of this tensor. For a stack of matrices `[entries, in, out]`, the
+        `dequantised()` of the result equals `[index]` of this tensor. For a stack of matrices `[entries, in, out]`, the
         slice must have one entry. The result is then the transposed matrix, with a row for each output.
         """
 
@@ -79,14 +79,14 @@ class PlannedForm(StoredForm, Protocol):
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of zeros in the form in which a tensor is stored.
+        """Returns rows of zeros in the stored form of a tensor.
 
         Returns None if the tensor is not stored quantised, or if reading widens it.
 
         Args:
             name: name of the represented tensor.
-            shape: its shape: `[n, k]` for n outputs and k inputs, or `[entries, k, n]` for a stack. The rows are then
-                those of one entry.
+            shape: its shape: `[n, k]` for n outputs and k inputs, or `[entries, k, n]` for a stack. For a stack, the
+                rows are those of one entry.
             quantization: as for `find`.
             scale: dtype of scales that are stored in the dtype of the model: "float16" or "float32".
 

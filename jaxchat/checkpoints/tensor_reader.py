@@ -1,4 +1,4 @@
-"""The protocol of readers of stored tensors. Loading uses it for every file format."""
+"""The base class of readers of stored tensors. There is one reader for each file format."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TensorReader(ABC):
 
     @abstractmethod
     def dtype(self, name: str) -> str:
-        """Returns the dtype in which `read` returns a tensor in `files`, as safetensors spells it, such as "BF16"."""
+        """Returns the dtype of what `read` returns for a tensor in `files`, as safetensors spells it."""
 
     @abstractmethod
     def read(self, part: TensorSlice) -> np.ndarray:
@@ -56,7 +56,10 @@ class TensorReader(ABC):
         return None
 
     def has_no_effect(self, name: str) -> bool:
-        """Returns whether a tensor in `files` may be ignored in models without it, such as a bias of zeros."""
+        """Returns whether a tensor in `files` changes nothing, such as a bias of zeros.
+
+        A model that has no such parameter may then ignore the tensor.
+        """
         return False
 
     def prefix(self, known: tuple[str, ...]) -> str:

@@ -16,7 +16,7 @@ WHOLE: Index = ()
 
 @dataclass(frozen=True)
 class TensorSlice:
-    """A stored tensor, or some of its rows, and the part of a parameter that it fills, `parameter[place]`."""
+    """A stored tensor, or some of its rows, and the part of a parameter, `parameter[place]`, that its numbers fill."""
 
     name: str
     stored_shape: Shape  # of the whole tensor
@@ -109,8 +109,8 @@ def entries(name: str, shape: Shape, *, alternating: bool = False, transposed: b
     Args:
         name: name of the tensor.
         shape: shape of the parameter, `[entries, out..]` for vectors and `[entries, in, out..]` for matrices.
-        alternating: whether the last two axes of the parameter are interleaved on the last axis of the tensor: the next
-            to last axis varies fastest.
+        alternating: whether the last two axes `[a, b]` of the parameter are stored as one axis, in the order `[b, a]`.
+            Successive numbers then differ in a.
         transposed: whether each matrix is stored as `[out, in]`.
     """
     count, *entry = shape

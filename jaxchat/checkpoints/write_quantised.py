@@ -33,7 +33,9 @@ _WORD = 32  # bits
 def write_quantised(
     source: Path, destination: Path, config: ModelConfig, form: str, dtype: DTypeName, progress: Progress
 ) -> dict[str, Any]:
-    """Writes the weights of `source` to `destination`, an existing directory. Returns the object for `config.json`.
+    """Rounds the weights of `source` and writes them to `destination`, an existing directory.
+
+    Returns the object for `config.json`. Holds all rounded weights in memory until it writes them.
 
     Args:
         source: a directory in Hugging Face form, or a view of a GGUF file.
@@ -41,7 +43,8 @@ def write_quantised(
         config: the configuration of the model.
         form: a key of `BITS`.
         dtype: dtype of the weights that are not rounded.
-        progress: called with the number of tensors written and their total number.
+        progress: called with the number of tensors that were rounded or copied so far, and their total number. The file
+            is written after the last call.
 
     Raises:
         ModelError: a file or tensor of the source is missing or damaged, or does not fit `config`.
@@ -81,7 +84,7 @@ def _matrices(reader: TensorReader, config: ModelConfig) -> set[str]:
 
 
 def _packed(name: str, rows: QuantisedRows) -> dict[str, np.ndarray]:
-    """Returns the stored tensors of a weight. Codes are unsigned, and the middle of their range stands for zero."""
+    """Returns the stored tensors of a weight. Codes are unsigned, and a code in the middle of the range means zero."""
     base = name.removesuffix("weight")
     per_word = _WORD // rows.bits
     shifts = rows.bits * np.arange(per_word, dtype=np.uint32)

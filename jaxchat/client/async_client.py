@@ -32,7 +32,7 @@ class AsyncClient:
     engine.
 
     Args:
-        transport: a gRPC target such as `host:port`, several of them in a list or separated by commas
+        transport: a gRPC target such as `host:port`, several targets in a list or separated by commas
             (docs/failover.md), or a transport. `jaxchat.load_async()` returns a client of an engine in this process.
         options: the fields of `GrpcOptions`: `api_key`, `credentials`, `timeout`, `headers`. Only a gRPC target takes
             options.
@@ -63,7 +63,7 @@ class AsyncClient:
         return self.transport
 
     async def tokenize(self, **params: Unpack[TokenizeParams]) -> Tokenized:
-        """Returns the token ids of a text, `prompt`, or of a conversation, `messages`.
+        """Returns the token ids of a text (`prompt`) or of a conversation (`messages`).
 
         Raises:
             ChatError: a parameter is unknown or invalid, or the call fails.
@@ -75,7 +75,7 @@ class AsyncClient:
         """Returns the text of token ids, with the names of control tokens.
 
         Raises:
-            ChatError: an id is not one of the model's, or the call fails.
+            ChatError: a token id is not in the model's vocabulary, or the call fails.
         """
         request = detokenize_from_json({"tokens": tokens})
         return (await self.open_transport().detokenize(request)).prompt

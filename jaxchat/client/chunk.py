@@ -15,7 +15,7 @@ from jaxchat.openai_json.enums import FINISH_REASONS
 class FunctionCallDelta(AnswerObject):
     """An addition to a function call. Only the first addition has `name`.
 
-    The concatenated `arguments` of all additions are JSON text, which is incomplete if the answer ends within the call,
+    The `arguments` of all additions, joined, are JSON text. The text is incomplete if the answer stops within the call,
     for example at `max_tokens`.
     """
 
@@ -29,7 +29,7 @@ class FunctionCallDelta(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ToolCallDelta(AnswerObject):
-    """An addition to one tool call of a choice, the call with the number `index`, from 0.
+    """An addition to one tool call of a choice. `index` is the number of the call, counted from 0.
 
     Only the first addition to a call has `id` and `type`.
     """

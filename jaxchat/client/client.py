@@ -31,7 +31,7 @@ class Client:
     The attribute `transport` is the connection to the engine.
 
     Args:
-        transport: a gRPC target such as `host:port`, several of them in a list or separated by commas
+        transport: a gRPC target such as `host:port`, several targets in a list or separated by commas
             (docs/failover.md), or a transport. `jaxchat.load()` returns a client of an engine in this process.
         options: the fields of `GrpcOptions`: `api_key`, `credentials`, `timeout`, `headers`. Only a gRPC target takes
             options.
@@ -62,7 +62,7 @@ class Client:
         return self.transport
 
     def tokenize(self, **params: Unpack[TokenizeParams]) -> Tokenized:
-        """Returns the token ids of a text, `prompt`, or of a conversation, `messages`.
+        """Returns the token ids of a text (`prompt`) or of a conversation (`messages`).
 
         Raises:
             ChatError: a parameter is unknown or invalid, or the call fails.
@@ -74,7 +74,7 @@ class Client:
         """Returns the text of token ids, with the names of control tokens.
 
         Raises:
-            ChatError: an id is not one of the model's, or the call fails.
+            ChatError: a token id is not in the model's vocabulary, or the call fails.
         """
         request = detokenize_from_json({"tokens": tokens})
         return (self.open_transport().detokenize(request)).prompt

@@ -1,4 +1,4 @@
-"""Answers as typed objects. `proto` is an object's protobuf message, and `model_dump()` returns its JSON form."""
+"""Answers as typed objects. Each object has its protobuf message in `proto`, and `model_dump()` returns its JSON."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def optional(proto: Any, name: str) -> Any:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FunctionCall(AnswerObject):
-    """A call of a function: its `name`, and its `arguments` as JSON text. Chunks have `FunctionCallDelta` instead."""
+    """A call of a function: its `name`, and its `arguments` as JSON text. Chunks have `FunctionCallDelta` instead.
+
+    The text is incomplete if the answer stops within the call, for example at `max_tokens`.
+    """
 
     name: str
     arguments: str
@@ -116,9 +119,10 @@ class TopLogprob(AnswerObject):
 class TokenLogprob(AnswerObject):
     """A token of the content, with its natural log-probability.
 
-    `logprob` is -9999 if the token is not among the 20 likeliest, unless the request has `exact_logprobs`. `bytes` may
-    be a part of a character, and is None for a token without text. `token` is the text of `bytes`. If `bytes` is not
-    valid UTF-8, `token` has each byte as `\\xhh`.
+    `logprob` is -9999 if the token is not among the 20 likeliest and the request does not ask for `exact_logprobs`.
+
+    `bytes` may be less than a whole character, and is None for a token without text. `token` is the text of `bytes`. If
+    `bytes` is not valid UTF-8, `token` has each byte as `\\xhh`.
     """
 
     token: str
@@ -146,7 +150,7 @@ class ChoiceLogprobs(AnswerObject):
     """The log-probabilities of a choice.
 
     In a whole answer, `content` has one entry for each token of the message's content, or is None if the message has
-    only calls. In a chunk, it has the entries of the chunk's content.
+    only calls. In a chunk, `content` has one entry for each token of the chunk's content.
     """
 
     content: tuple[TokenLogprob, ...] | None
@@ -187,7 +191,7 @@ def choice_fields(proto: v1.Choice) -> dict[str, Any]:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class PromptTokensDetails(AnswerObject):
-    """Counts of a prompt's tokens. `cached_tokens` were in the prefix cache, and were not computed again."""
+    """Counts of a prompt's tokens. `cached_tokens` counts those that were in the prefix cache and not computed."""
 
     cached_tokens: int
 
@@ -201,8 +205,10 @@ class CompletionTokensDetails(AnswerObject):
     """Counts of tokens, summed over all choices.
 
     Tokens of the request's `prediction` are accepted if the answer repeats them, and rejected otherwise. Both counts
-    are None if the request has no prediction. `reasoning_tokens` counts the tokens of thoughts, without the tokens that
-    mark them. It is None if the server does not tell thoughts from answers.
+    are None if the request has no prediction.
+
+    `reasoning_tokens` counts the tokens of thoughts, without the markers around them. It is None if the server does not
+    separate thoughts from answers.
     """
 
     accepted_prediction_tokens: int | None = None
@@ -222,9 +228,9 @@ class CompletionTokensDetails(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Usage(AnswerObject):
-    """Token counts. `prompt_tokens` counts the prompt once for all choices, `completion_tokens` counts all choices.
+    """Token counts. `prompt_tokens` counts the prompt once, `completion_tokens` counts the tokens of all choices.
 
-    `prompt_tokens_details` is None if the server is older and does not send it. `completion_tokens_details` is None
+    `prompt_tokens_details` is None if the server's version does not send it. `completion_tokens_details` is None
     unless the request has a prediction or the model thinks.
     """
 

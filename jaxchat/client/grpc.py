@@ -31,7 +31,7 @@ class GrpcOptions(TypedDict, total=False):
     """Options of a gRPC connection.
 
     `api_key` is sent with every call as a bearer token, and `headers` as metadata. `credentials`, from
-    `tls_credentials`, turn on TLS. `timeout`, in seconds, is the limit of calls that set none; None means no limit.
+    `tls_credentials`, turn on TLS. `timeout` is in seconds and limits calls without a `timeout`; None means no limit.
     """
 
     api_key: str | None
@@ -76,13 +76,13 @@ class _Connection:
 
 
 class GrpcTransport(_Connection):
-    """A gRPC connection to a jaxchat server, or to replicas of one, opened by the first call.
+    """A gRPC connection to a jaxchat server, or to replicas of one. The first call opens the connection.
 
-    A call whose replica is lost goes on at another one (docs/failover.md).
+    A call whose replica is lost goes on at another replica (docs/failover.md).
 
     Args:
-        target: a gRPC target such as `host:port`; several in a list, or separated by commas. `dns:///name:port` stands
-            for all addresses of a name.
+        target: a gRPC target such as `host:port`, or several targets in a list or separated by commas.
+            `dns:///name:port` means all addresses that DNS has for the name.
         options: the fields of `GrpcOptions`.
 
     Raises:
@@ -129,11 +129,11 @@ class GrpcTransport(_Connection):
 class AsyncGrpcTransport(_Connection):
     """A gRPC connection to a jaxchat server, or to replicas of one, for one asyncio loop.
 
-    A call whose replica is lost goes on at another one (docs/failover.md).
+    A call whose replica is lost goes on at another replica (docs/failover.md).
 
     Args:
-        target: a gRPC target such as `host:port`; several in a list, or separated by commas. `dns:///name:port` stands
-            for all addresses of a name.
+        target: a gRPC target such as `host:port`, or several targets in a list or separated by commas.
+            `dns:///name:port` means all addresses that DNS has for the name.
         options: the fields of `GrpcOptions`.
 
     Raises:

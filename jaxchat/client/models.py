@@ -18,8 +18,8 @@ PromptWriter = Literal["template", "server", "rejected"]
 class ChatTemplate(AnswerObject):
     """A model's tool format, and for each part of a conversation whether the chat template or the server writes it.
 
-    "template": the chat template prints the part. "server": the template leaves the part out, so the server writes it
-    into another message. "rejected": requests with the part fail.
+    "template": the chat template prints the part. "server": the template does not print the part, so the server writes
+    it into another message. "rejected": requests with the part fail.
     """
 
     tool_format: str
@@ -45,7 +45,7 @@ class ChatTemplate(AnswerObject):
 class Model(AnswerObject):
     """A model that requests may name. `created` is in Unix seconds.
 
-    `chat_template` is None if the server is older and does not send it.
+    `chat_template` is None if the server's version does not send it.
     """
 
     proto: v1.Model = field(compare=False, repr=False)

@@ -40,7 +40,7 @@ class FunctionCallParam(TypedDict):
 
 
 class ToolCallParam(TypedDict):
-    """A tool call that the assistant made. `index`, which calls in chunks have, is accepted and has no effect."""
+    """A tool call that the assistant made. `index` is accepted because calls in chunks have it. It has no effect."""
 
     id: str
     type: Literal["function"]
@@ -55,9 +55,10 @@ class MessageParam(TypedDict, total=False):
     `tool_calls` or `function_call`. `content` may be absent with the roles "assistant" and "function". With the role
     "function" it must be a string.
 
-    Only the role "assistant" may have `refusal`, which takes the place of the content. Only this role may have
-    `reasoning_content`, the thoughts of an earlier answer, for chat templates that show them. `annotations`, `id` and
-    `parsed` repeat what a message says or name it, and have no effect.
+    Only the role "assistant" may have `refusal`. The `content` must then be absent, empty or the same text. Only this
+    role may have `reasoning_content`, the thoughts of an earlier answer, for chat templates that show them.
+
+    `annotations`, `id` and `parsed` have no effect. They are accepted because messages of earlier answers have them.
     """
 
     role: Required[RoleName]
@@ -165,7 +166,7 @@ Message: TypeAlias = MessageParam | SupportsModelDump | v1.ChatMessage | v1.Assi
 
 
 class GenerationParams(TypedDict, total=False):
-    """Parameters of chat and of text completions alike. None means absent."""
+    """Parameters that chat completions and text completions share. None means absent."""
 
     frequency_penalty: float | None
     presence_penalty: float | None

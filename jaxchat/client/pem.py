@@ -30,8 +30,8 @@ def read_pair(certificate: PemFile, key: PemFile) -> KeyPair:
     """Reads a certificate and its private key.
 
     Raises:
-        ValueError: a file cannot be read or is not PEM, the key is encrypted, or the two do not match. The message
-            names setting and file.
+        ValueError: a file cannot be read or is not PEM, the key is encrypted, or certificate and key do not match. The
+            message names the setting and the file.
     """
     pair = KeyPair(_read(certificate), _read(key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -48,7 +48,7 @@ def read_authorities(file: PemFile) -> bytes:
     """Returns the bytes of a PEM file of certificate authorities.
 
     Raises:
-        ValueError: the file cannot be read or has no PEM certificate. The message names setting and file.
+        ValueError: the file cannot be read or has no PEM certificate. The message names the setting and the file.
     """
     data = _read(file)
     try:

@@ -58,7 +58,7 @@ def build_tokenize_request(params: Mapping[str, Any]) -> v1.TokenizeRequest:
 
 
 def _convert_messages(fields: dict[str, Any]) -> None:
-    """Converts objects in `messages` that have `model_dump()`, and protobuf messages, to their JSON objects."""
+    """Converts items of `messages` to JSON objects, if they are protobuf messages or have `model_dump()`."""
     messages = fields.get("messages")
     if isinstance(messages, list | tuple):
         plain = [_plain(message) for message in messages]
@@ -66,7 +66,7 @@ def _convert_messages(fields: dict[str, Any]) -> None:
 
 
 def _plain(message: Any) -> Any:
-    """Returns `message.model_dump()`, or the message if it is protobuf, is a mapping or has no such method."""
+    """Returns `message.model_dump()`, or the message itself if it is protobuf, a mapping or without that method."""
     if isinstance(message, Message | Mapping) or not hasattr(message, "model_dump"):
         return message
     return message.model_dump()

@@ -50,8 +50,9 @@ class TextTokenLogprob(AnswerObject):
 class TextLogprobs(AnswerObject):
     """The log-probabilities of a text.
 
-    `entries` has everything. The other fields have the same in four lists, with the names of the API. `top_logprobs` is
-    by text: of tokens with equal texts, the likeliest counts.
+    `entries` has one object for each token. The other fields have the same values as four lists, with the names of the
+    completions API. An item of `top_logprobs` maps texts of tokens to log-probabilities. If several tokens have the
+    same text, it has the log-probability of the likeliest. The item is None for the first token of a prompt.
     """
 
     entries: tuple[TextTokenLogprob, ...]
@@ -75,7 +76,7 @@ class TextLogprobs(AnswerObject):
 class TextChoice(AnswerObject):
     """A completion of a prompt, or its next part.
 
-    With `n` choices of each prompt, choice i of prompt p has the index p * n + i, all counted from 0.
+    If each prompt has `n` choices, choice i of prompt p has the index p * n + i. Numbers begin at 0.
 
     `logprobs`, `token_ids` and `prompt_token_ids` are None unless the request asks for them.
     """
@@ -107,10 +108,11 @@ class TextChoice(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class TextCompletion(AnswerObject):
-    """Text completions, whole or a part of a stream. `created` is in Unix seconds.
+    """Whole text completions, or one part of a stream. `created` is in Unix seconds.
 
-    `usage` is None in a stream, except in its last part if the request has `include_usage`. Without a seed in the
-    request, the prompt number p, from 0, used the seed `seed_used` + p.
+    In a stream, only the last part can have `usage`, and only if the request has `include_usage`.
+
+    If the request has no seed, prompt number p, counted from 0, used the seed `seed_used` + p.
     """
 
     proto: v1.TextCompletion = field(compare=False, repr=False)
@@ -145,9 +147,9 @@ class TextCompletion(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Tokenized(AnswerObject):
-    """The token ids of a text or of a conversation. `token_strs` is None unless it was asked for.
+    """The token ids of a text or of a conversation. `token_strs` is None unless the request asks for it.
 
-    `max_model_len` is the maximum number of tokens of a prompt with its answer.
+    `max_model_len` is the maximum number of tokens of a prompt and its answer together.
     """
 
     proto: v1.TokenizeResponse = field(compare=False, repr=False)

@@ -14,7 +14,7 @@ from jaxchat.client.params import (
 )
 
 Prompt = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
-"""A text, several texts, the token ids of a text, or those of several texts."""
+"""A text, several texts, the token ids of a text, or the token ids of several texts."""
 
 
 class TextParams(GenerationParams, total=False):
@@ -35,7 +35,7 @@ class TextParams(GenerationParams, total=False):
 
 
 class TokenizeParams(TypedDict, total=False):
-    """Parameters of `tokenize`: either `prompt`, or `messages` and what belongs to a conversation."""
+    """Parameters of `tokenize`: either `prompt`, or `messages` with other fields of a conversation, such as `tools`."""
 
     model: str | None
     prompt: str | None

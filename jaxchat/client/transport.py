@@ -46,7 +46,7 @@ class Transport(Protocol):
     def stream(
         self, request: v1.ChatCompletionRequest, timeout: float | None = None
     ) -> ChunkStream[v1.ChatCompletionChunk]:
-        """Returns the chunks of a streamed answer, which starts when the first is read.
+        """Returns the chunks of a streamed answer. The answer starts when the first chunk is read.
 
         Reading a chunk raises `ChatError` if the answer fails or `timeout` passes.
         """
@@ -57,7 +57,7 @@ class Transport(Protocol):
     def stream_text(
         self, request: v1.TextCompletionRequest, timeout: float | None = None
     ) -> ChunkStream[v1.TextCompletion]:
-        """Returns the parts of streamed text completions, which start and fail as an answer of `stream` does."""
+        """Returns the parts of streamed text completions. They start and fail in the same way as in `stream`."""
 
     def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
         """Returns the token ids of a text or of a conversation. Raises `ChatError` if the call fails."""
@@ -88,7 +88,7 @@ class AsyncTransport(Protocol):
     def stream(
         self, request: v1.ChatCompletionRequest, timeout: float | None = None
     ) -> AsyncChunkStream[v1.ChatCompletionChunk]:
-        """Returns the chunks of a streamed answer, which starts when the first is read.
+        """Returns the chunks of a streamed answer. The answer starts when the first chunk is read.
 
         Reading a chunk raises `ChatError` if the answer fails or `timeout` passes.
         """
@@ -99,7 +99,7 @@ class AsyncTransport(Protocol):
     def stream_text(
         self, request: v1.TextCompletionRequest, timeout: float | None = None
     ) -> AsyncChunkStream[v1.TextCompletion]:
-        """Returns the parts of streamed text completions, which start and fail as an answer of `stream` does."""
+        """Returns the parts of streamed text completions. They start and fail in the same way as in `stream`."""
 
     async def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
         """Returns the token ids of a text or of a conversation. Raises `ChatError` if the call fails."""

@@ -1,4 +1,4 @@
-"""Collects the changes of an engine's prefix cache and passes those of each step to an observer."""
+"""Collects the changes of an engine's prefix cache, and passes them to an observer once for each step."""
 
 from __future__ import annotations
 

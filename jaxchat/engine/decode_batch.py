@@ -12,7 +12,7 @@ _NO_DRAFT = -1
 
 
 class DecodeBatch:
-    """The rows of one decode step. A sequence counts as dispatched once for each of its rows."""
+    """The rows of one decode step. Adding a row adds 1 to the count `dispatched` of its sequence."""
 
     def __init__(self, kv_cache: KVCacheManager, words: int) -> None:
         """Starts without rows.
@@ -33,21 +33,29 @@ class DecodeBatch:
 
         The sequence must already have a page for the next token.
 
-        Leaves out a draft in three cases: the grammar forbids it, the grammar has no next token after it, or the pool
-        has no page for its row. All later drafts are then left out too. Leaves out all drafts if the grammar's
-        constraint cannot be copied.
+        A draft gets no row in three cases: the grammar forbids the draft, the grammar has no next token after the
+        draft, or the pool has no page for the row. All later drafts of the sequence then get no rows either. No draft
+        gets a row if the grammar's constraint cannot be copied.
 
         Args:
             sequence: the sequence.
             drafts: guesses of its next tokens, in order, without stop tokens.
         """
-        mask = sequence.next_mask(self._words)
+        mask = sequence.next_mask(self._words) if sequence.constrained else None
         self._add_row(sequence, _NO_DRAFT, mask)
-        if drafts and not sequence.constraint_failed:
-            self._add_drafts(sequence, drafts, mask)
+        if mask is None:
+            self._add_free_drafts(sequence, drafts)
+        elif not sequence.constraint_failed:
+            self._add_masked_drafts(sequence, drafts, mask)
 
-    def _add_drafts(self, sequence: Sequence, drafts: list[int], mask: np.ndarray | None) -> None:
-        ahead = sequence.constraint.copy() if sequence.constraint else None
+    def _add_free_drafts(self, sequence: Sequence, drafts: list[int]) -> None:
+        for draft in drafts:
+            if not self._kv_cache.reserve_next(sequence):
+                return
+            self._add_row(sequence, draft, None)
+
+    def _add_masked_drafts(self, sequence: Sequence, drafts: list[int], mask: np.ndarray) -> None:
+        ahead = sequence.constraint.copy() if drafts and sequence.constraint else None
         if sequence.constraint and not ahead:
             return
         for draft in drafts:
@@ -56,9 +64,8 @@ class DecodeBatch:
             try:
                 if ahead:
                     ahead.accept(draft)
-                if mask is not None:
-                    mask = np.zeros(self._words, np.uint32)
-                    sequence.write_mask(mask, ahead)
+                mask = np.zeros(self._words, np.uint32)
+                sequence.write_mask(mask, ahead)
             except Exception:  # the answer itself may never reach this draft
                 return
             self._add_row(sequence, draft, mask if sequence.constrained else None)
@@ -88,19 +95,24 @@ class DecodeBatch:
         sequence.dispatched += 1
 
 
-def _allows(mask: np.ndarray | None, token: int) -> bool:
-    return mask is None or bool(mask[token // 32] >> np.uint32(token % 32) & 1)
+def _allows(mask: np.ndarray, token: int) -> bool:
+    return bool(mask[token // 32] >> np.uint32(token % 32) & 1)
 
 
 def rejected(drafts: np.ndarray, tokens: np.ndarray) -> set[int]:
-    """Returns the indices of the rows to discard: those with a wrong draft, and all later rows of their sequences.
+    """Returns the indices of the rows to discard.
+
+    A row is discarded if its draft differs from the token that the row before it sampled. All later rows of the same
+    sequence are discarded too.
 
     Args:
-        drafts: the draft of each of R rows, i32 `[R]`; -1 in rows without one.
+        drafts: the draft of each of R rows, i32 `[R]`; -1 in rows without a draft.
         tokens: the token that each row sampled, i32 `[R]`.
     """
     wrong: set[int] = set()
-    for row in np.flatnonzero(drafts > _NO_DRAFT).tolist():
-        if row - 1 in wrong or drafts[row] != tokens[row - 1]:
+    with_draft = np.flatnonzero(drafts > _NO_DRAFT)
+    differs = (drafts[with_draft] != tokens[with_draft - 1]).tolist()
+    for row, other in zip(with_draft.tolist(), differs, strict=True):
+        if other or row - 1 in wrong:
             wrong.add(row)
     return wrong

@@ -154,8 +154,8 @@ class Engine:
         """Queues all choices of a request and returns its id. Events may be delivered before this call returns.
 
         Raises:
-            QueueFull: the choices do not fit in slots and queue. A request with more choices than both together hold
-                is accepted only while no sequence waits.
+            QueueFull: the free slots and the queue have no room for all choices. A request with more choices than all
+                slots and the whole queue can hold is accepted if no sequence waits.
             EngineStopped: the engine is not running: it has not started, was stopped or has failed.
         """
         with self._lock:
@@ -171,7 +171,7 @@ class Engine:
     def _has_room(self, choices: int) -> bool:
         """Returns whether slots and queue can hold `choices` more sequences.
 
-        A request that is larger than both together has room if no other sequence waits.
+        A request with more choices than all slots and the whole queue can hold has room if no sequence waits.
         """
         running = self._scheduler.running  # read first: a sequence that starts now must not count twice
         waiting = self._scheduler.waiting + self._inbound
@@ -209,9 +209,8 @@ class Engine:
     def _run_step(self) -> None:
         """Dispatches the next step, if any, and processes the results of all but the newest step.
 
-        If the scheduler needs the newest step's result (`Step.awaited`), processes that result too. Without a new step,
-        processes all results. Events are delivered while the device is busy, because their receiver takes processor
-        time that the next step's dispatch would wait for.
+        Processes the newest step's result too if the scheduler needs it (`Step.awaited`), or if no step was dispatched.
+        Delivers events while the device is busy: delivery takes time, and would otherwise delay the next dispatch.
         """
         step = self._scheduler.schedule()
         if step:
@@ -252,7 +251,7 @@ class Engine:
                 return self._runner.swap_in(work)
 
     def _take_commands(self) -> bool:
-        """Applies the commands in the inbox. Returns False if one of them stops the engine.
+        """Applies the commands in the inbox. Returns False if a command stops the engine.
 
         Blocks for a command while no sequence waits or runs and no step is in flight.
         """

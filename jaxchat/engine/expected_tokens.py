@@ -1,10 +1,10 @@
-"""The tokens with which a request expects a choice to begin."""
+"""The tokens that a request expects at the beginning of a choice."""
 
 from __future__ import annotations
 
 
 class ExpectedTokens:
-    """The tokens with which a choice is expected to begin. Once the choice differs, none are expected any more.
+    """The tokens that are expected at the beginning of a choice. After the first difference, none are expected.
 
     Args:
         tokens: ids of the tokens.
@@ -15,10 +15,10 @@ class ExpectedTokens:
         self._compared = 0  # tokens of the answer
 
     def after(self, answer: list[int], limit: int) -> tuple[int, ...]:
-        """Returns at most `limit` tokens that are expected next; none once the answer has differed.
+        """Returns at most `limit` tokens that are expected next; none if the answer has ever differed.
 
         Args:
-            answer: the tokens of the answer so far. It must begin with those of the last call.
+            answer: the tokens of the answer so far. It must begin with the answer of the last call.
             limit: maximum number of tokens.
         """
         if not self._tokens:

@@ -1,4 +1,4 @@
-"""The KV pages of each sequence: pages of cached chunks, which prompts share, and pages of that sequence alone."""
+"""The KV pages of each sequence: pages of cached chunks, which prompts share, and pages that only it uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ class KVCacheManager:
         self._pages_per_chunk = chunk // page_size
 
     def allocate(self, sequence: Sequence, tokens: int, spare: int) -> bool:
-        """Gives a sequence the cached chunks of its prompt and reserves the other pages of its first `tokens` tokens.
+        """Gives a sequence the cached chunks of its prompt. Reserves the other pages that `tokens` tokens need.
+
+        The tokens are the first of the sequence.
 
         Returns:
             Whether there was room. Nothing changes if fewer than `spare` pages would remain available.
@@ -47,11 +49,10 @@ class KVCacheManager:
             sequence.reserved_pages -= 1
 
     def extend_by_one(self, sequence: Sequence) -> int:
-        """Takes a reserved page if the next token needs one. Returns the id of the page, or -1 if it needs none."""
-        position = sequence.position
-        if position != len(sequence.pages) * self.page_size:
+        """Takes a reserved page if the next token needs one. Returns the id of the page, or -1 if no page is needed."""
+        if not (sequence.reserved_pages and self.needs_page(sequence)):
             return -1
-        self.extend(sequence, position + 1)
+        self.extend(sequence, sequence.position + 1)
         return sequence.pages[-1]
 
     def needs_page(self, sequence: Sequence) -> bool:
@@ -60,7 +61,7 @@ class KVCacheManager:
 
     def reserve_next(self, sequence: Sequence) -> bool:
         """Reserves a page for the next token if the token needs one. Returns whether there is room for the token."""
-        if not self.needs_page(sequence) or sequence.reserved_pages:
+        if sequence.reserved_pages or not self.needs_page(sequence):
             return True
         if not self.pool.reserve(1):
             return False
@@ -70,8 +71,8 @@ class KVCacheManager:
     def cache_chunks(self, sequence: Sequence) -> None:
         """Caches the prompt chunks whose prefill was dispatched, for later prompts. The cache then owns their pages.
 
-        Stops at the first chunk that another sequence has cached already: in `sequence.pages`, pages of the cache must
-        precede the sequence's own.
+        Stops at the first chunk that another sequence has cached already. This chunk's pages belong to this sequence
+        alone, and such pages must come after all pages of the cache in `sequence.pages`.
         """
         while len(sequence.prefixes) < sequence.prefilled // self.chunk and self._cache_next_chunk(sequence):
             pass
@@ -99,9 +100,9 @@ class KVCacheManager:
         return len(sequence.prefixes) * self._pages_per_chunk
 
     def _chunks(self, sequence: Sequence) -> Iterator[bytes]:
-        """Yields the whole chunks of the prompt that may come from the cache, as bytes.
+        """Yields the tokens of each whole chunk of the prompt that may come from the cache, as bytes.
 
-        The last prompt token is never among them: its logits must be computed.
+        No such chunk contains the last prompt token, because the logits of that token must be computed.
         """
         for end in range(self.chunk, len(sequence.prompt), self.chunk):
             yield sequence.prompt[end - self.chunk : end].tobytes()

@@ -14,7 +14,7 @@ from jaxchat.engine.cache_recorder import CacheRecorder
 
 @dataclass(eq=False)
 class Prefix:
-    """A cached prompt chunk, which stands for the whole prefix up to its end.
+    """The beginning of a prompt, up to the end of a cached chunk. `pages` are the pages of that last chunk.
 
     All sequences whose prompts begin with this prefix share the chunk's pages.
     """
@@ -26,7 +26,7 @@ class Prefix:
 
 
 class PagePool:
-    """The pages 1 .. N-1. Page 0 is the null page.
+    """The pages 1 .. N-1 of N KV pages. Page 0 is the null page.
 
     A page is free, or used by one sequence, or part of one cached prefix.
 
@@ -82,7 +82,9 @@ class PagePool:
         self._free.extend(pages)
 
     def match_prefix(self, chunks: Iterable[bytes]) -> list[Prefix]:
-        """Returns the cached chunks with which a prompt begins, in order. The caller uses each and must `release` them.
+        """Returns the cached chunks at the beginning of a prompt, in order.
+
+        The caller becomes a user of each chunk and must `release` all of them.
 
         Args:
             chunks: the tokens of each whole chunk of the prompt, as bytes.
@@ -93,7 +95,7 @@ class PagePool:
         return prefixes
 
     def count_prefix(self, chunks: Iterable[bytes]) -> int:
-        """Returns the number of chunks that `match_prefix` would return. The caller does not use them."""
+        """Returns the number of chunks that `match_prefix` would return, without making the caller a user."""
         return sum(1 for _ in self._cached(chunks))
 
     def insert_prefix(self, parent: Prefix | None, tokens: bytes, pages: tuple[int, ...]) -> Prefix | None:
@@ -119,7 +121,7 @@ class PagePool:
     def release(self, prefixes: list[Prefix]) -> None:
         """Ends the caller's use of each prefix.
 
-        Releases the last chunk first, so that a chunk is evicted before the one that it extends.
+        Releases the last chunk first, so that a chunk is evicted before the chunk that precedes it in the prompt.
         """
         for prefix in reversed(prefixes):
             prefix.users -= 1
@@ -136,7 +138,7 @@ class PagePool:
             self.recorder.cleared(serials)
 
     def publish_changes(self) -> None:
-        """Passes the changes of the prefix cache since the last call to its observer, if there is one."""
+        """Passes the changes since the last call to the observer of the prefix cache, if there is one."""
         if self.recorder:
             self.recorder.flush()
 

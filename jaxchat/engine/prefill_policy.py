@@ -1,4 +1,4 @@
-"""Divides the device between prefill and decode: decides how many prompt tokens run between two decode steps."""
+"""Divides the device between prefill and decode: decides how many prompt tokens come between two decode steps."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from itertools import pairwise
 class PrefillPolicy:
     """A policy that alternates prefill and decode steps.
 
-    Between two decode steps it allows a number of quotas of prompt tokens. This number is s / r, rounded down but at
-    least 1, if s sequences could start and r could decode. A quota is the largest bucket that has at most two chunks.
-    All quotas together are at most the largest bucket. No decode step therefore waits for more tokens than one prefill
-    step can compute.
+    A quota is the size of the largest bucket that has at most two chunks. If s sequences could start and r could
+    decode, s / r quotas of prompt tokens are allowed before the next decode step. This number of quotas is rounded
+    down, but is at least one. The allowed tokens are limited to the largest bucket. No decode step therefore waits for
+    more tokens than one prefill step can compute.
 
-    While no sequence decodes, any bucket is allowed.
+    While no sequence could decode, any bucket is allowed.
     """
 
     def __init__(self, prefill_buckets: tuple[int, ...]) -> None:
@@ -27,11 +27,14 @@ class PrefillPolicy:
         self._used = self._allowed = 0  # prompt tokens since the last decode step
 
     def allowance(self, running: int, startable: int) -> int:
-        """Returns the prompt tokens that may still run before a decode step; 0 or less if one is next.
+        """Returns how many prompt tokens may still be computed before the next decode step.
+
+        If the result is 0 or less, a decode step is next.
 
         Args:
             running: number of sequences that could decode now.
-            startable: number of sequences that could start now: the one to prefill, and waiting ones with free slots.
+            startable: number of sequences that could be prefilled now. They are the sequence whose prefill has begun,
+                and one waiting sequence for each free slot.
         """
         most = self._buckets[-1]
         if not self._used and running:
@@ -56,7 +59,7 @@ class PrefillPolicy:
         return next(nearly_full, None) or max((size for size in fitting if size <= tokens), default=least)
 
     def prefilled(self, tokens: int) -> None:
-        """Records a prefill step with `tokens` tokens, which counts as the smallest bucket that holds them."""
+        """Records a prefill step with `tokens` tokens. The size of the smallest bucket that holds them is counted."""
         self._used += next(size for size in self._buckets if size >= tokens)
 
     def decoded(self) -> None:

@@ -37,7 +37,7 @@ class PrefillStep:
 
     @property
     def work(self) -> PrefillWork:
-        """The work for the device. The slices of `completed` come first, in the same order."""
+        """The work for the device. The slices that complete prompts come first, in the order of `completed`."""
         return PrefillWork(tuple(sorted(self.slices, key=lambda part: not part.last)))
 
     def add(self, part: PrefillSlice, sequence: Sequence) -> None:
@@ -50,16 +50,16 @@ class PrefillStep:
 
 
 class PrefillQueue:
-    """A queue of sequences whose prompts are not computed yet. One of them, the oldest, may be computed in part.
+    """A queue of sequences whose prompts are not computed yet. The oldest prompt may be spread over several steps.
 
-    A step completes prompts in order of arrival while they fit. A prompt that does not fit takes the rest of the step.
-    However, up to half of this rest goes to later prompts that fit there whole.
+    A step completes prompts in order of arrival while they fit. The first prompt that does not fit is continued with
+    the room that remains in the step. However, up to half of the remaining room goes to later prompts that fit whole.
 
-    A long prompt therefore gets at least half of the room that older prompts leave. A short prompt need not wait for
-    the end of a long one. A sequence that lacks a slot or pages is never overtaken.
+    A long prompt therefore gets at least half of the room that earlier prompts leave. A short prompt need not wait
+    until a long prompt is completed. No sequence overtakes a sequence that lacks a slot or pages.
 
-    Prompts of one step share chunks as if one came after the other, because a layer writes all keys and values of a
-    step before it reads any.
+    Prompts in the same step share chunks, just as prompts in successive steps do. This works because a layer writes all
+    keys and values of a step before it reads any.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class PrefillQueue:
 
         Args:
             kv_cache: gives pages to admitted sequences.
-            free_slots: slots without a sequence. The queue takes slots from its end.
+            free_slots: the list of slots without a sequence. The queue takes slots from the end of this list.
             prefill_buckets: sizes of the prefill steps in tokens, in ascending order, each a multiple of the first.
             mask_words: number of u32 words in a row of a token mask.
         """
@@ -97,8 +97,9 @@ class PrefillQueue:
 
         Args:
             ready: number of sequences that could decode now.
-            running: number of sequences that decode. Admission leaves one page free for each of them, and one for each
-                sequence that this step starts. Otherwise a new sequence could be swapped out at once.
+            running: number of sequences that decode or are being prefilled. A sequence is admitted only if one page
+                stays free for each of these, and one for each sequence whose prompt this step completes. Otherwise a
+                new sequence could be swapped out at once.
             admitting: whether waiting sequences may be admitted.
         """
         oldest = self.prefilling or next(self._candidates(1, admitting), None)
@@ -119,12 +120,12 @@ class PrefillQueue:
     def _candidates(self, limit: int, admitting: bool) -> Iterator[Sequence]:
         """Returns the first waiting sequences: at most `limit`, and at most one for each free slot.
 
-        Returns none unless `admitting`.
+        Returns none if `admitting` is False.
         """
         return islice(self._waiting.values(), min(limit, len(self._free_slots)) if admitting else 0)
 
     def _demand(self, admitting: bool) -> int:
-        """Returns the number of tokens that the next step could compute, but not more than the largest step can."""
+        """Returns the number of tokens that the next step could compute, at most the size of the largest step."""
         assert self.prefilling
         before, tokens = self.prefilling, self.prefilling.unfilled
         for sequence in self._candidates(most_slices(self._largest) - 1, admitting):
@@ -146,7 +147,11 @@ class PrefillQueue:
             self._divide(step, self.prefilling, running, admitting)
 
     def _divide(self, step: PrefillStep, oldest: Sequence, running: int, admitting: bool) -> None:
-        """Fills a step that cannot complete the oldest prompt. Up to half its room goes to later prompts, whole."""
+        """Fills a step that cannot complete the oldest prompt.
+
+        Up to half of the step's room goes to later prompts that fit there whole. The oldest prompt gets the other
+        tokens.
+        """
         page = self._kv_cache.page_size
         budget, later = step.room - cdiv(cdiv(step.room, 2), page) * page, []
         for sequence in self._candidates(step.places - 1, admitting):
@@ -169,7 +174,7 @@ class PrefillQueue:
     def _admit(self, sequence: Sequence, spare: int) -> bool:
         """Gives a waiting sequence a slot and pages.
 
-        Returns False, changing nothing, unless `spare` pages would remain.
+        Returns False and changes nothing if fewer than `spare` pages would remain available.
         """
         if not self._kv_cache.allocate(sequence, len(sequence.prompt), spare):
             return False
@@ -183,7 +188,7 @@ class PrefillQueue:
         return True
 
     def _slice(self, sequence: Sequence, count: int) -> PrefillSlice:
-        """Returns the next `count` tokens of a prompt as a slice, and caches the chunks that they complete."""
+        """Returns the next `count` tokens of a prompt as a slice. Caches the chunks that this slice completes."""
         start = sequence.prefilled
         tokens = sequence.prompt[start : start + count]
         sequence.prefilled = start + len(tokens)

@@ -1,4 +1,4 @@
-"""Prompt lookup: guesses the next tokens of a sequence from an earlier place where its newest tokens occurred.
+"""Prompt lookup: finds an earlier place where the newest tokens occur, and guesses that the same tokens follow again.
 
 The idea is that of github.com/apoorvumang/prompt-lookup-decoding: answers often repeat pieces of their prompt, such as
 code that is edited, names and facts.
@@ -22,31 +22,37 @@ _FIRST = (0.0, 0.2, 0.4, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)  # first estimate by le
 
 
 class PromptIndex:
-    """The tokens before an answer, with an index of the last occurrence of each token and of each run of three tokens.
+    """The tokens before an answer. An index finds the last occurrence of a token, or of three tokens in a row.
 
-    All choices of a request share it. The index is built at its first use. This takes 10 ms for the longest prompts.
+    All choices of a request share it. The index is built when it is first used. This takes 10 ms for the longest
+    prompts.
     """
 
     def __init__(self, prompt: np.ndarray, prediction: np.ndarray | None = None) -> None:
-        """Keeps the tokens: the last 32,768 of the prompt, after the first 32,768 of the prediction.
+        """Keeps the first 32,768 tokens of the prediction, followed by the last 32,768 tokens of the prompt.
 
         Args:
             prompt: i32 `[tokens]`.
-            prediction: tokens that the answer is expected to be like, i32 `[tokens]`, or None.
+            prediction: tokens of a text that the answer is expected to resemble, i32 `[tokens]`, or None.
         """
         prompt = prompt[-_MOST:]
         self.tokens = prompt if prediction is None else np.concatenate((prediction[:_MOST], prompt))
         self.predicts = prediction is not None and len(prediction) > 0
 
     def after_token(self, token: int) -> int:
-        """Returns the index in `tokens` after the last occurrence of a token, or -1. The last entry does not count."""
+        """Returns the index in `tokens` after the last occurrence of a token, or -1 if there is none.
+
+        An occurrence at the end of `tokens` does not count, because no token follows it.
+        """
         return _last(self._tokens_by_key, token, 1)
 
     def after_run(self, key: int) -> int:
-        """Returns the index in `tokens` after the last occurrence of three tokens, or -1. The last three do not count.
+        """Returns the index in `tokens` after the last occurrence of three tokens in a row, or -1 if there is none.
+
+        An occurrence at the end of `tokens` does not count, because no token follows it.
 
         Args:
-            key: the tokens, as `_key` gives them.
+            key: the result of `_key` for the three tokens.
         """
         return _last(self._runs_by_key, key, _RUN)
 
@@ -75,14 +81,14 @@ class PromptLookup:
     """
 
     def __init__(self, before: PromptIndex, answer: list[int]) -> None:
-        """Starts before the answer's first token. With a prediction, the first guess is its beginning.
+        """Starts before the answer's first token. The first guess is the beginning of the prediction, if any.
 
         Args:
             before: the prompt and the prediction.
-            answer: the tokens of the answer, to which the caller appends. `catch_up` reads them.
+            answer: the list to which the caller appends the tokens of the answer. `catch_up` reads new tokens from it.
         """
         self._index, self._before, self._answer = before, before.as_list, answer
-        self._read = 0  # tokens of the answer
+        self._read = self._indexed = 0  # tokens of the answer
         self._after_token: dict[int, int] = {}  # places in the answer, which are preferred to those before it
         self._after_run: dict[int, int] = {}
         self._place = 0 if before.predicts else -1  # of the next guess; -1: there is none
@@ -96,61 +102,76 @@ class PromptLookup:
             self._search()
 
     def catch_up(self) -> None:
-        """Reads the tokens that the answer has got since the last call."""
-        here = len(self._before) + self._read
-        for token in self._answer[self._read :]:
-            self._read += 1
+        """Reads the tokens that were appended to the answer since the last call."""
+        while self._read < len(self._answer):
             if self._place >= 0:
-                self._check(token)
-            if self._run >= 0:
-                self._after_run[self._run] = self._after_token[self._newest] = here
-                self._run = (self._run << _ID_BITS | token) & _RUN_BITS
+                self._follow()
             else:
-                self._remember_first(here)
-            self._newest = token
-            here += 1
+                self._read += 1
             if self._length < _RUN:
                 self._search()
 
     def guesses(self, limit: int) -> list[tuple[int, float]]:
         """Returns exactly `limit` guesses of the next tokens, or none if the newest tokens did not occur before.
 
-        Each comes with the probability that it is right if all guesses before it are. If the text at the earlier place
-        ends before `limit` tokens, its tokens are repeated from the first one on.
+        Each guess comes with the probability that it is right, provided that all guesses before it are right. If fewer
+        than `limit` tokens follow the earlier place, these tokens are repeated from the first one on.
         """
         if self._place < 0:
             return []
         tokens = self._before[self._place : self._place + limit]
-        rest = max(0, self._place - len(self._before))
-        tokens += self._answer[rest : min(self._read, rest + limit - len(tokens))]
-        while len(tokens) < limit:
-            tokens += tokens[: limit - len(tokens)]
+        if len(tokens) < limit:
+            rest = max(0, self._place - len(self._before))
+            tokens += self._answer[rest : min(self._read, rest + limit - len(tokens))]
+            while len(tokens) < limit:
+                tokens += tokens[: limit - len(tokens)]
         rates = self._rates[min(self._length, _LONGEST) :]
         rates += rates[-1:] * (limit - len(rates))
         return list(zip(tokens, rates, strict=False))
 
-    def _check(self, token: int) -> None:
-        """Compares the guess with the token that came, updates its rate, and moves on or drops the match."""
-        place, before, length = self._place, self._before, self._length
-        right = token == (before[place] if place < len(before) else self._answer[place - len(before)])
-        index = length if length < _LONGEST else _LONGEST
-        kept = self._guesses[index] * _MEMORY
-        self._guesses[index] = kept + 1
-        self._rates[index] = (self._rates[index] * kept + right) / (kept + 1)
-        if right:
-            self._place, self._length = place + 1, length + 1
-        else:
-            self._place, self._length = -1, 0
+    def _follow(self) -> None:
+        """Compares new tokens of the answer with the guesses, and updates the rates of right guesses.
 
-    def _remember_first(self, here: int) -> None:
-        """Remembers the place of the newest token before there is a run, and makes the first run of three tokens."""
-        if self._newest >= 0:
-            self._after_token[self._newest] = here
-        if here + 1 >= _RUN:
-            self._run = _key((self._before + self._answer[: self._read])[-_RUN:])
+        Stops after a wrong guess, which ends the match. Stops after every token of a match that is shorter than three
+        tokens, because there may be a longer match now.
+        """
+        before, answer, end = self._before, self._answer, len(self._before)
+        place, length, read = self._place, self._length, self._read
+        rates, guesses = self._rates, self._guesses
+        while read < len(answer):
+            right = answer[read] == (before[place] if place < end else answer[place - end])
+            index = length if length < _LONGEST else _LONGEST
+            kept = guesses[index] * _MEMORY
+            guesses[index] = kept + 1
+            rates[index] = (rates[index] * kept + right) / (kept + 1)
+            read += 1
+            place, length = (place + 1, length + 1) if right else (-1, 0)
+            if length < _RUN:
+                break
+        self._place, self._length, self._read = place, length, read
+
+    def _index_answer(self) -> None:
+        """Remembers the places of the tokens that were read since the last call."""
+        here = len(self._before) + self._indexed
+        newest, run = self._newest, self._run
+        for token in self._answer[self._indexed : self._read]:
+            if newest >= 0:
+                self._after_token[newest] = here
+            if run >= 0:
+                self._after_run[run] = here
+                run = (run << _ID_BITS | token) & _RUN_BITS
+            elif here + 1 >= _RUN:
+                run = _key((self._before + self._answer[:_RUN])[:_RUN])
+            newest = token
+            here += 1
+        self._newest, self._run, self._indexed = newest, run, self._read
 
     def _search(self) -> None:
-        """Finds a place with a long match. If there is none, and no older match, finds a place with a short one."""
+        """Looks for an earlier place of the three newest tokens, then of the newest token alone.
+
+        The second search is left out if the first one succeeds, or while the match of an earlier search still holds.
+        """
+        self._index_answer()
         if self._run >= 0:
             place = self._after_run.get(self._run, -1)
             place = place if place >= 0 else self._index.after_run(self._run)
@@ -165,9 +186,9 @@ class PromptLookup:
 
 
 class ForcedRate:
-    """An estimate of how often the model samples the tokens that a grammar forces.
+    """An estimate of the probability that the model samples a token that a grammar forces.
 
-    The model may split the same text into other tokens.
+    The model may split the forced text into other tokens.
     """
 
     def __init__(self) -> None:
@@ -194,23 +215,23 @@ class ForcedRate:
 
 
 def _key(tokens: list[int]) -> int:
-    """Returns an integer that identifies a run of `_RUN` tokens."""
+    """Returns an integer that identifies `_RUN` tokens in a row."""
     return ((tokens[0] << _ID_BITS | tokens[1]) << _ID_BITS | tokens[2]) & _RUN_BITS
 
 
 def _sorted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns keys i64 `[n]` in ascending order, and the index of each, in ascending order among equal keys."""
+    """Sorts keys, i64 `[n]`, and returns them with the index that each had before. Equal keys keep their order."""
     order = np.argsort(keys, kind="stable")
     return keys[order], order
 
 
 def _last(by_key: tuple[np.ndarray, np.ndarray], key: int, size: int) -> int:
-    """Returns the place after the last run of `size` tokens with this key, or -1.
+    """Returns the index of the token after the last occurrence of a key, or -1 if the key does not occur.
 
     Args:
         by_key: the result of `_sorted`.
         key: the key.
-        size: number of tokens in a run.
+        size: number of tokens that make a key.
     """
     keys, order = by_key
     index = int(keys.searchsorted(key, side="right")) - 1

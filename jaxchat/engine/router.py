@@ -1,4 +1,4 @@
-"""Data parallelism: several engines, each with its own copy of the model, used as one."""
+"""Data parallelism: several engines, each with its own copy of the model, that are used like one engine."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ from jaxchat.types import GenerateRequest, StepRunner
 class DataParallelEngine:
     """A router with the methods of `Engine`, over engines that each have a copy of the model. Methods are thread-safe.
 
-    A request goes to the engine that last received a prompt with at least the same first half, if slots for all choices
-    are free there. Otherwise it goes to the engine with the fewest sequences. If one engine fails, all count as failed.
+    The router remembers which engine received each prefix last. If at least half of a new prompt is such a prefix, the
+    request goes to that engine, provided that it has free slots for all choices. Otherwise the request goes to the
+    engine with the fewest sequences.
+
+    If one engine fails, all count as failed.
     """
 
     def __init__(self, engines: Sequence[tuple[StepRunner, Scheduler]], *, queue_limit: int, chunk: int) -> None:
@@ -31,7 +34,8 @@ class DataParallelEngine:
 
         Args:
             engines: runner and scheduler of each engine; the schedulers have equal slots.
-            queue_limit: number of sequences that may wait in all engines together; each has an equal part, rounded up.
+            queue_limit: number of sequences that may wait in all engines together; each engine has an equal part of
+                this number, rounded up.
             chunk: tokens of a prompt chunk, the unit of the prefix cache.
         """
         count = len(engines)
@@ -103,7 +107,7 @@ class DataParallelEngine:
         return number
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
-        """Drops a request, or one choice of it, before the next step. Does nothing if that has ended already."""
+        """Drops a request, or one choice of it, before the next step. Ignores requests and choices that have ended."""
         self._engines[request_id % len(self._engines)].cancel(request_id, choice)
 
     def limit_drafts(self, count: int) -> None:

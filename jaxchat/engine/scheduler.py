@@ -1,7 +1,7 @@
 """Chooses each step: which sequence gets a slot, which prompt is prefilled, and which sequences decode.
 
 The order is first come, first served. A sequence is admitted when a slot is free and the pool has pages for its prompt.
-Prompts are prefilled in steps that alternate with decode steps (`jaxchat.engine.prefill_policy`), several in one step
+Prefill steps alternate with decode steps (`jaxchat.engine.prefill_policy`). A prefill step may compute several prompts
 (`jaxchat.engine.prefill_queue`). When the pool is exhausted, the newest running sequence is swapped out to host memory.
 It is swapped in, bit for bit, before another sequence is admitted. The oldest sequence therefore always proceeds, and
 no sequence is lost.
@@ -39,7 +39,10 @@ from jaxchat.types import (
 
 @dataclass(frozen=True)
 class Step:
-    """Work for the device, and the sequences of the first rows of its result. Later rows are meaningless."""
+    """Work for the device, and the sequences that it is for. Row i of the result belongs to `rows[i]`.
+
+    Later rows are meaningless. If a step copies a sequence, `rows` is that sequence, and the result has no rows.
+    """
 
     work: Work
     rows: tuple[Sequence, ...]
@@ -53,7 +56,7 @@ class Step:
 
     @property
     def awaited(self) -> bool:
-        """Whether the next step can be chosen only after this step's result, because of a constraint or of drafts."""
+        """Whether the next step depends on this step's result, because this step has a constraint or drafts."""
         match self.work:
             case PrefillWork():
                 masked = any(part.token_mask is not None for part in self.work.slices)
@@ -118,7 +121,7 @@ class Scheduler:
 
     @property
     def prefix_lookups(self) -> tuple[int, int]:
-        """The numbers of prompt tokens looked up, and found, in the prefix cache."""
+        """How many prompt tokens were looked up in the prefix cache, and how many of these were found."""
         return self._prefill_queue.looked_up, self._prefill_queue.cached
 
     def add(self, sequence: Sequence) -> None:
@@ -128,7 +131,7 @@ class Scheduler:
         self._requests.setdefault(sequence.request_id, []).append(sequence)
 
     def cancel(self, request_id: int, choice: int | None = None) -> int:
-        """Drops the sequences of a request, or one choice of it, and frees their slots and pages at once.
+        """Drops all choices of a request, or only `choice`, and frees their slots and pages at once.
 
         Returns:
             The number of sequences that were dropped.
@@ -184,19 +187,16 @@ class Scheduler:
         ]
 
     def _headroom(self) -> int:
-        """Returns the number of pages that admission leaves free, one for each running sequence.
-
-        Otherwise a new sequence could be swapped out at once.
-        """
+        """Returns how many pages must stay free when a sequence is admitted: one for each running sequence."""
         return len(self._decoding) + (self._prefill_queue.prefilling is not None)
 
     def _reserve_pages(self, ready: list[Sequence]) -> bool:
         """Reserves a page for each sequence whose next token needs one.
 
         Returns:
-            Whether there were enough pages. Nothing changes otherwise.
+            Whether there were enough pages. If not, nothing changes.
         """
-        full = [s for s in ready if self._kv_cache.needs_page(s) and not s.reserved_pages]
+        full = [s for s in ready if not s.reserved_pages and self._kv_cache.needs_page(s)]
         if not self.pool.reserve(len(full)):
             return False
         for sequence in full:
@@ -214,7 +214,7 @@ class Scheduler:
     def _swap_out(self, sequence: Sequence) -> Step:
         """Copies a sequence to the host and frees its slot and pages at once.
 
-        The device runs steps in order, so new owners write after the copy.
+        The device runs steps in order, so the next owners of the pages write after the copy.
         """
         self.preemptions += 1
         used = cdiv(sequence.length, self._kv_cache.page_size)
@@ -241,7 +241,7 @@ class Scheduler:
         return Step(work, (sequence,))
 
     def _accept(self, sequence: Sequence, token: int | None, row: int, result: StepResult) -> TokenEvent:
-        """Gives a sequence its sampled token, and returns its event. `token` is None if the logits were not finite."""
+        """Gives a sequence its sampled token, or None if the logits were not finite. Returns the token's event."""
         sequence.sampled += 1
         finish = _finish(sequence, token)
         if finish:
@@ -258,8 +258,7 @@ class Scheduler:
     def _end(self, sequence: Sequence) -> None:
         """Removes a finished sequence. Other sequences may get its slot and its pages at once.
 
-        This is safe while steps are in flight. The device runs steps in order, so steps of the other sequences come
-        later.
+        This is safe while steps are in flight, because the device runs all steps in order.
         """
         sequence.finished = True
         self._forget(sequence)
@@ -291,8 +290,9 @@ def _finish(sequence: Sequence, token: int | None) -> Finish | None:
         return "numerical_error"
     if sequence.constraint_failed:
         return "grammar_error"
-    if sequence.ends_with(token):
+    request = sequence.request
+    if token in request.stop_tokens and sequence.ends_with(token):
         return "stop"
-    if sequence.constraint and not accepts_token(sequence.constraint, token):
+    if sequence.constraint is not None and not accepts_token(sequence.constraint, token):
         return "grammar_error"
-    return "length" if sequence.sampled >= sequence.request.max_tokens else None
+    return "length" if sequence.sampled >= request.max_tokens else None

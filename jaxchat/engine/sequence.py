@@ -43,11 +43,17 @@ class Sequence:
     lookup: PromptLookup | None = None  # made when drafts are first wanted
     forced_rate: ForcedRate = field(default_factory=ForcedRate)
     _not_stopping: np.ndarray | None = None  # bits of the tokens that are not stop tokens, once they are needed
+    _prompt_length: int = 0
+
+    def __post_init__(self) -> None:
+        self._prompt_length = len(self.request.prompt)
 
     @property
     def ready(self) -> bool:
         """Whether the next token may be sampled. With a constraint, the token before it must be known."""
-        return not self.exhausted and (self.constraint is None or self.dispatched == self.sampled)
+        if self.dispatched >= self.request.max_tokens:
+            return False
+        return self.constraint is None or self.dispatched == self.sampled
 
     @property
     def too_short(self) -> bool:
@@ -57,10 +63,10 @@ class Sequence:
     @property
     def constrained(self) -> bool:
         """Whether the next token to dispatch needs a token mask."""
-        return self.constraint is not None or self.too_short
+        return self.constraint is not None or self.dispatched < self.request.min_tokens
 
     def next_mask(self, words: int) -> np.ndarray | None:
-        """Returns the mask of the next token to dispatch, u32 `[words]`; None if all tokens may come.
+        """Returns the mask of the next token to dispatch, u32 `[words]`; None if every token is allowed.
 
         Sets `constraint_failed` to whether the constraint raised an exception.
         """
@@ -74,7 +80,7 @@ class Sequence:
     def fill_mask(self, row: np.ndarray) -> bool:
         """Writes the tokens that may be dispatched next into a row of the token mask, u32 `[ceil(V / 32)]`.
 
-        If a grammar allows only stop tokens, they may end the answer before `min_tokens`: its text is complete.
+        If a grammar allows only stop tokens, the text is complete. The answer may then end before `min_tokens` tokens.
 
         Returns:
             False if the constraint raises an exception, otherwise True.
@@ -87,9 +93,12 @@ class Sequence:
         return True
 
     def write_mask(self, row: np.ndarray, constraint: Constraint | None) -> None:
-        """Writes a row as `fill_mask` does, with a constraint that may be ahead of the sequence's.
+        """Writes a row as `fill_mask` does, but with another constraint, and passes on its exceptions.
 
-        Passes on the constraint's exceptions. The constraint None allows all tokens.
+        Args:
+            row: the row, u32 `[ceil(V / 32)]`.
+            constraint: for example, a copy of the sequence's constraint that has accepted drafts. Without a
+                constraint (None), only stop tokens before `min_tokens` are not allowed.
         """
         if constraint:
             constraint.fill(row)
@@ -109,7 +118,8 @@ class Sequence:
     def ends_with(self, token: int) -> bool:
         """Returns whether a sampled token, already counted in `sampled`, ends the answer.
 
-        Among the first `min_tokens` tokens, a stop token that a grammar needs for its text does not end it.
+        One of the first `min_tokens` tokens does not end the answer if it is a stop token that a grammar needs for the
+        text.
         """
         if token not in self.request.stop_tokens:
             return False
@@ -141,7 +151,7 @@ class Sequence:
     @property
     def position(self) -> int:
         """The position of the newest dispatched token. The next step writes its keys and values."""
-        return len(self.prompt) + self.dispatched - 1
+        return self._prompt_length + self.dispatched - 1
 
     @property
     def length(self) -> int:
@@ -150,7 +160,7 @@ class Sequence:
 
     @property
     def arrival(self) -> tuple[int, int]:
-        """The sort key by time of submission."""
+        """The key that sorts sequences by the time of their submission."""
         return self.request_id, self.choice
 
 
@@ -165,7 +175,7 @@ def sequences_of(request_id: int, request: GenerateRequest) -> list[Sequence]:
 
 
 def accepts_token(constraint: Constraint, token: int) -> bool:
-    """Advances the constraint by a sampled token. Returns False if the constraint does not allow it."""
+    """Advances the constraint by a sampled token. Returns False if the constraint does not allow the token."""
     try:
         constraint.accept(token)
     except ValueError:

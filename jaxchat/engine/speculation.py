@@ -1,14 +1,14 @@
 """Chooses the draft tokens of each decode step: guesses in rows that no sequence needs.
 
-A right draft saves its sequence a step. A wrong one changes nothing, so drafts never change an answer. They may cost
-time: more rows can mean a larger program, and the step after drafts must wait for their outcome. Drafts are therefore
-chosen so that the expected number of tokens per second is largest.
+A right draft saves its sequence a step. A wrong draft changes nothing, so drafts never change an answer. However,
+drafts may cost time: more rows can mean a larger program, and the step after a step with drafts must wait for its
+result. Drafts are therefore chosen so that the expected number of tokens per second is largest.
 """
 
 from __future__ import annotations
 
-import heapq
 import logging
+from collections import Counter
 from itertools import accumulate
 
 import numpy as np
@@ -43,7 +43,7 @@ class Speculation:
         """Counts the drafts of a step.
 
         Args:
-            drafts: the draft of each row, i32 `[R]`; -1 in rows without one.
+            drafts: the draft of each row, i32 `[R]`; -1 in rows without a draft.
             rejected: number of drafts that were wrong.
         """
         drafted = int((drafts >= 0).sum())
@@ -51,9 +51,10 @@ class Speculation:
         self.accepted += drafted - rejected
 
     def drafts(self, sequences: list[Sequence], awaited: bool) -> Drafts:
-        """Returns the drafts of each sequence for the next step, except those that would cost more time than they save.
+        """Returns the drafts of each sequence for the next step.
 
-        At most 64 sequences have drafts in a step. If there are more, they take turns.
+        Leaves out drafts that would cost more time than they save. At most 64 sequences have drafts in a step. If there
+        are more, they take turns.
 
         Args:
             sequences: the sequences of the step, one row each without drafts.
@@ -72,16 +73,17 @@ class Speculation:
             index = place % len(sequences)
             tokens[index], each = self._guesses(sequences[index], most)
             gains += [(gain, index) for gain in each]
-        best = heapq.nlargest(free, gains)
-        for _, index in best[: self._best_count([gain for gain, _ in best], len(sequences), awaited)]:
-            chosen[index].append(tokens[index][len(chosen[index])])
+        gains.sort(reverse=True)
+        count = self._best_count([gain for gain, _ in gains[:free]], len(sequences), awaited)
+        for index, drafts in Counter(index for _, index in gains[:count]).items():
+            chosen[index] = tokens[index][:drafts]
         return chosen
 
     def _best_count(self, gains: list[float], rows: int, awaited: bool) -> int:
-        """Returns how many drafts give the most tokens per second, 0 for none.
+        """Returns the number of drafts that gives the most tokens per second. It is 0 if a step without drafts is best.
 
         Args:
-            gains: expected tokens of each draft, in descending order.
+            gains: expected number of tokens that each draft adds, in descending order.
             rows: number of sequences.
             awaited: whether the step is awaited even without drafts, see `Step.awaited`.
         """
@@ -94,7 +96,7 @@ class Speculation:
         return best
 
     def _guesses(self, sequence: Sequence, limit: int) -> tuple[list[int], list[float]]:
-        """Returns at most `limit` guessed tokens of a sequence, and the expected tokens that each adds."""
+        """Returns at most `limit` guessed tokens of a sequence, and the expected number of tokens that each adds."""
         ahead = sequence.dispatched - sequence.sampled
         limit = min(limit, sequence.request.max_tokens - sequence.dispatched - 1)
         tokens: list[int] = []
@@ -106,7 +108,7 @@ class Speculation:
                 break
             tokens.append(token)
             gains.append(gain)
-        return tokens[ahead:], gains[ahead:]
+        return (tokens[ahead:], gains[ahead:]) if ahead else (tokens, gains)
 
 
 def _next_tokens(sequence: Sequence, limit: int) -> list[tuple[int, float]]:

@@ -11,7 +11,9 @@ BOUNDS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)  # of 
 
 @dataclass(frozen=True)
 class EngineStats:
-    """A snapshot: numbers of sequences and KV pages at present, and totals since the start. `+` adds two engines.
+    """A snapshot: numbers of sequences and KV pages at present, and totals since the start.
+
+    `+` adds the stats of two engines.
 
     Attributes:
         waiting: sequences without a slot.
@@ -26,7 +28,7 @@ class EngineStats:
         prefix_hits: prompt tokens that the prefix cache had.
         tokens: tokens of all prefill and decode steps.
         step_tokens: number of prefill and decode steps by bound. A step counts at the smallest bound that its number of
-            tokens does not exceed.
+            tokens does not exceed. For example, a step of 9 tokens counts at 16.
     """
 
     waiting: int
@@ -67,6 +69,7 @@ class StepTokens:
     def counts(self) -> dict[float, int]:
         """The number of steps by bound. The last bound is infinity.
 
-        A step counts at the smallest bound that its number of tokens does not exceed.
+        A step counts at the smallest bound that its number of tokens does not exceed. For example, a step of 9 tokens
+        counts at 16.
         """
         return dict(zip((*BOUNDS, inf), self._counts, strict=True))

@@ -15,8 +15,8 @@ class StepTimer:
 
     A step begins when the step before it ends. If no other step is in flight, it begins when it is dispatched.
 
-    A step ends when its result arrives if another step is in flight then. Otherwise it ends when the next step is
-    dispatched, because the device waits for the host until then.
+    If another step is in flight when the result of a step arrives, the step ends at that moment. If no other step is in
+    flight, the step ends when the next step is dispatched, because the device waits for the host until then.
 
     If other steps are in flight and a result was there before the host waited for it, the end of that step is unknown.
     Then neither that step nor the next one counts.

@@ -14,9 +14,9 @@ class StepTimes:
 
     After an awaited step the device waits until the host has prepared the next one. That time is part of the step.
 
-    A program that has never run is assumed to be as fast as the next smaller one that has. While a program does not
-    run, its estimate approaches that of the next smaller one. The program is therefore tried again after a time,
-    however slow it was.
+    A program that has never run is assumed to be as fast as the next smaller program that has run. While a program does
+    not run, its estimate slowly approaches the estimate of the next smaller program. A program that once was slow is
+    therefore tried again later.
     """
 
     def __init__(self, buckets: tuple[int, ...]) -> None:
@@ -45,7 +45,7 @@ class StepTimes:
     def seconds(self, rows: int, awaited: bool) -> float:
         """Returns the estimated seconds of a step of `rows` rows.
 
-        Returns 0 without an estimate of the step's program or of a smaller one.
+        Returns 0 if neither the step's program nor a smaller program has an estimate.
         """
         key = self.buckets[bisect_left(self.buckets, rows)], awaited
         return self._seconds[key] if key in self._seconds else self._smaller(*key)
@@ -53,7 +53,7 @@ class StepTimes:
     def _smaller(self, bucket: int, awaited: bool) -> float:
         """Returns the estimated seconds of the next smaller program that has run with the same value of `awaited`.
 
-        If there is none, an awaited step counts as fast as one that is not awaited. Without any estimate, returns 0.
+        If there is none, uses the estimate for steps that are not awaited. Returns 0 if that is missing too.
         """
         for smaller in reversed(self.buckets[: self.buckets.index(bucket)]):
             if (smaller, awaited) in self._seconds:

@@ -11,7 +11,7 @@ LIMIT = 127
 def round_to_int8(x: Array) -> tuple[Array, Array]:
     """Rounds vectors to integers in -127 .. 127, which are still f32.
 
-    The scale of a vector with NaN or infinity is NaN, and so are its numbers times the scale.
+    If a vector contains NaN or infinity, its scale is NaN. Its integers times the scale are then NaN too.
 
     Args:
         x: vectors of d numbers, f32 `[..., d]`.

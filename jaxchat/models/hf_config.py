@@ -16,11 +16,11 @@ MOST = {"num_hidden_layers": 1000, "num_experts": 1024, "num_local_experts": 102
 class HFConfigReader:
     """A reader of the keys of a `config.json`, or of an object in it.
 
-    Every method that reads a value treats null as absent. Only `or_else` distinguishes the two: in `transformers` the
-    defaults of a class replace absent keys, and null switches the feature off.
+    Every method that reads a value treats null as absent. Only `or_else` distinguishes null from absent. In
+    `transformers`, defaults replace absent keys, whereas null switches a feature off.
 
     Methods that read a value raise ModelError, which names the key, if the value has another type or is out of range.
-    `integer`, `number` and `word` also raise it if the key is absent and the default is None.
+    `integer`, `number` and `word` also raise ModelError if the key is absent and the default is None.
     """
 
     def __init__(self, raw: Mapping[str, Any], where: str = "config.json: ") -> None:

@@ -158,7 +158,7 @@ class StepKeys:
         self._of_layer: dict[int, tuple[Array, Array]] = {}
 
     def attend(self, layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec) -> Array:
-        """Computes attention over `k` and `v` of the layer with the index `layer`, and keeps them for later layers.
+        """Computes attention over the keys and values of the layer with the index `layer`. Keeps both for later layers.
 
         The arguments and the result are those of `Attend`.
         """
@@ -221,7 +221,10 @@ class Attention(nn.Module):
         return replace(spec, sinks=sinks.ravel())
 
     def _placed(self, norm: str, x: Array, rope_tables: RopeTables | None) -> Array:
-        """Returns queries or keys, f32 `[T, heads, d]`, after the norm with the parameters `norm` and the rotation."""
+        """Normalises and rotates queries or keys, f32 `[T, heads, d]`, as far as the layer does either.
+
+        `norm` is the name of the norm's parameters.
+        """
         c = self.config
         if c.qk_norm and not c.qk_norm_last:
             x = self._normalised(norm, x)

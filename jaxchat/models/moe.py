@@ -1,11 +1,11 @@
-"""A mixture of experts that never drops a token, and in which no token of a step changes the bits of another.
+"""A mixture of experts. It never drops a token, and no token of a step changes the bits of another token.
 
 Each token goes to a few experts. The rows of a step are sorted by expert, and each expert's rows are cut into padded
 blocks of one fixed size. Every matrix product of a program then has the same shape for any routing, and no row of a
 product depends on another row. Each expert's output is added to its tokens' sums as soon as it is computed, in the
 order of the experts. The outputs of all experts are therefore never in memory together.
 
-Letters: T tokens, D embedding dimension, E experts, of which each token goes to k.
+Letters: T tokens, D embedding dimension, E experts, k experts for each token.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ROWS, MOST_ROWS = 8, 128  # least and most rows of a block
 
 
 class MoE(nn.Module):
-    """Gated feed-forward layers, of which a router chooses a few for each token (arXiv 2401.04088)."""
+    """A router and E gated feed-forward layers. The router chooses k of them for each token (arXiv 2401.04088)."""
 
     config: ModelConfig
     experts: Experts
@@ -107,7 +107,7 @@ class MoE(nn.Module):
 
 
 def _weighted_sum(shares: Array, rows: Array) -> Array:
-    """Returns the sum of `rows[T, k, D]` weighted by `shares[T, k]`, rank by rank."""
+    """Returns the sums of `rows[T, k, D]` over k, weighted by `shares[T, k]`. Adds in the order of k."""
     total = jnp.zeros_like(rows[:, 0])
     for rank in range(shares.shape[1]):
         total += shares[:, rank, None] * rows[:, rank]

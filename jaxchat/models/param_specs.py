@@ -49,7 +49,7 @@ class ParamSpec:
 
     @property
     def looked_up(self) -> bool:
-        """Whether the parameter is an embedding table, of which a step reads only the rows of its tokens."""
+        """Whether the parameter is a table that is only looked up. A step reads only the rows of its tokens."""
         return self.axes[0] == "vocab" and not self.contracted
 
 
@@ -76,7 +76,7 @@ def layer_index(path: ParamPath) -> int | None:
 
 
 def outer_specs(config: ModelConfig) -> Specs:
-    """Returns the specs of the embedding, of the last norm and, unless embeddings are tied, of the head."""
+    """Returns the specs of the embedding and the last norm, and also of the head if embeddings are not tied."""
     c = config
     draw = initializers.normal(stddev=0.02)
     # A tied embedding is also a factor of the product that makes logits, with its outputs as the first axis.

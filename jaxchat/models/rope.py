@@ -1,6 +1,6 @@
 """Rotary position embedding and the frequency scalings that published checkpoints use.
 
-Letters: T tokens, d dimensions of a head, of which r are rotated.
+Letters: T tokens, d dimensions of a head, r rotated dimensions of a head.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def frequencies(config: RopeConfig, head_dim: int) -> tuple[np.ndarray, float]:
 def _llama3(base: np.ndarray, config: RopeConfig) -> np.ndarray:
     """Scales the frequencies f64 `[r/2]` as Llama 3.1 does.
 
-    Divides low ones by `factor`, keeps high ones, and interpolates between them.
+    Divides low frequencies by `factor`, keeps high frequencies, and interpolates in between.
     """
     turns = config.original_context * base / (2 * math.pi)
     span = config.high_freq_factor - config.low_freq_factor
@@ -91,9 +91,9 @@ def _llama3(base: np.ndarray, config: RopeConfig) -> np.ndarray:
 
 
 def _yarn(base: np.ndarray, config: RopeConfig, width: int) -> tuple[np.ndarray, float]:
-    """Scales the frequencies f64 `[r/2]` by YaRN (arXiv 2309.00071). Returns them and the magnitude.
+    """Scales the frequencies f64 `[r/2]` by YaRN (arXiv 2309.00071). Also returns the magnitude.
 
-    The scale is a ramp over dimensions from unscaled to interpolated.
+    Keeps the first frequencies, divides the last ones by `factor`, and interpolates linearly in between.
     """
 
     def dimension(turns: float) -> float:
@@ -112,7 +112,7 @@ def _yarn(base: np.ndarray, config: RopeConfig, width: int) -> tuple[np.ndarray,
 
 
 def _longrope(base: np.ndarray, config: RopeConfig) -> tuple[np.ndarray, float]:
-    """Scales the frequencies f64 `[r/2]` by LongRoPE (arXiv 2402.13753). Returns them and the magnitude.
+    """Scales the frequencies f64 `[r/2]` by LongRoPE (arXiv 2402.13753). Also returns the magnitude.
 
     Each frequency has a separate divisor.
     """
@@ -126,7 +126,7 @@ def _longrope(base: np.ndarray, config: RopeConfig) -> tuple[np.ndarray, float]:
 def _proportional(base: np.ndarray, config: RopeConfig) -> np.ndarray:
     """Scales the frequencies f64 `[r/2]` as Gemma 4 does.
 
-    Divides the first `fraction` of them by `factor` and sets the others to 0.
+    Divides the first part of the frequencies, the share `fraction`, by `factor`. Sets the other frequencies to 0.
     """
     kept = int(config.fraction * len(base))
     return np.where(np.arange(len(base)) < kept, base / config.factor, 0.0)

@@ -16,9 +16,11 @@ class TensorParallel:
 
     `mesh` holds the devices. If it is None or has one device, weights are not split.
 
-    `reduce_dtype` is the dtype in which partial sums travel between devices. Each partial sum is accumulated in f32
-    before it is rounded to that dtype. The result is added to the residual stream in f32. With `experts`, each device
-    has whole experts. With `long_blocks`, blocks of experts grow with the number of tokens, see `moe.rows_of`.
+    `reduce_dtype` is the dtype in which partial sums are sent to other devices. Each partial sum is accumulated in f32
+    before it is rounded to that dtype. The result is added to the residual stream in f32.
+
+    With `experts`, each device has whole experts. With `long_blocks`, blocks of experts grow with the number of tokens,
+    see `moe.rows_of`.
     """
 
     mesh: Mesh | AbstractMesh | None = None
@@ -30,9 +32,9 @@ class TensorParallel:
     def over(mesh: Mesh | AbstractMesh, dtype: str, platform: str, *, experts: bool = False) -> TensorParallel:
         """Returns the settings for weights that are split over `mesh`.
 
-        On CPUs, `reduce_dtype` is always f32, because bf16 is not fast there and fewer bytes gain nothing. On CPUs,
-        `long_blocks` is false. The bits of a CPU's products depend on the row count. Equal prompts must get equal bits
-        in prefill steps of every size.
+        On CPUs, `reduce_dtype` is always f32, because bf16 is slow there and sending fewer bytes saves no time. On
+        CPUs, `long_blocks` is False, because the bits of a CPU's products depend on the number of rows. With longer
+        blocks, equal prompts would get different bits in prefill steps of different sizes.
 
         Args:
             mesh: the devices.
@@ -49,10 +51,13 @@ class TensorParallel:
         return self.mesh.size if self.mesh else 1
 
     def sum_over_devices(self, local: Callable[..., Array], splits: tuple[PartitionSpec, ...]) -> Callable[..., Array]:
-        """Returns a function that applies `local` on each device and returns the sum over devices in f32.
+        """Returns a function that applies `local` on each device and returns the sum over devices.
+
+        The partial sums are rounded to `reduce_dtype` and added in that dtype. All devices get the sum, in f32. If
+        weights are not split, returns `local` itself.
 
         Args:
-            local: computes one device's partial sum from its part of the arguments.
+            local: computes one device's partial sum, f32, from its part of the arguments.
             splits: the partitioning of each argument.
         """
         if self.mesh is None or self.mesh.size == 1:

@@ -16,7 +16,7 @@ from jaxchat.types import MultihostFollower, Report
 
 
 def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, report: Report = lambda *_: None) -> None:
-    """Loads this process's part of a model, runs the leader's steps until the leader ends the run, and leaves.
+    """Loads this process's part of a model and runs the leader's steps until the leader ends. Then leaves the group.
 
     Args:
         model: "bundled", a model directory, a GGUF file or a hub id.
@@ -28,8 +28,8 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
         ModelError: the model cannot be loaded.
         MultihostError: a process does not join in time or differs from the leader, or the leader is lost.
         OSError: `cache_dir` names a folder that is not writable.
-        ValueError: a name is not registered, or settings do not fit the model or the devices. Or answers could depend
-            on the slot or on other prompts although `engine.determinism` is "exact".
+        ValueError: a name is not registered, or settings do not fit the model or the devices. Also raised if
+            `engine.determinism` is "exact" and answers could depend on the slot or on other prompts.
     """
     from jaxchat.parallel.distributed import join, leave  # these import jax
     from jaxchat.runtime.load import load_runner

@@ -1,4 +1,4 @@
-"""Converts capabilities to JSON, with what only JSON requests have."""
+"""Converts capabilities to JSON. Adds the keys that only JSON requests have."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENDPOINTS: Mapping[str, tuple[str, Table, frozenset[str]]] = {
 
 
 def capabilities_to_json(capabilities: v1.Capabilities) -> Json:
-    """Returns the object that says for each endpoint which keys are applied, or why they are rejected."""
+    """Returns the object that says, for each key of each endpoint, whether it is applied, or why it is rejected."""
     chat = next((request for request in capabilities.requests if request.name == _CHAT), v1.RequestCapabilities())
     return {
         "object": "capabilities",
@@ -43,7 +43,10 @@ def capabilities_to_json(capabilities: v1.Capabilities) -> Json:
 
 
 def _fields(request: v1.RequestCapabilities, chat: v1.RequestCapabilities) -> Json:
-    """Returns what is said of each key. The template variables of a tokenize request are those of a chat request."""
+    """Returns the description of each key of a request.
+
+    The template variables of a tokenize request are described as in a chat request.
+    """
     _, table, later = ENDPOINTS[request.name]
     described = {field.name: _field(field) for field in request.fields}
     if request.name == _TOKENIZE:

@@ -17,7 +17,7 @@ Put = Callable[[Any, str, Any, str, bool], None]
 `ChatError` 400 if the value is not accepted.
 """
 Table = Mapping[str, Put]
-"""The keys of a JSON object, with the function for the value of each."""
+"""The functions for the values of a JSON object, by key."""
 
 
 def fill(message: Any, body: Any, path: str, table: Table, later: frozenset[str], allow_unknown: bool) -> None:
@@ -26,9 +26,9 @@ def fill(message: Any, body: Any, path: str, table: Table, later: frozenset[str]
     Args:
         message: the message to fill, or another object that the functions of `table` fill.
         body: the object.
-        path: its dotted path; "" for a whole request.
-        table: the functions for its keys. A key with the value null is the same as absent.
-        later: names of keys that errors call unsupported instead of unknown.
+        path: dotted path of the object; "" for a whole request.
+        table: the functions for the keys of the object. A key with the value null is treated as absent.
+        later: names of keys that are rejected as unsupported, not as unknown.
         allow_unknown: whether to ignore keys that are not in the table.
 
     Raises:
@@ -51,7 +51,7 @@ def _reject(path: str, later: bool, value: Any) -> None:
 
 
 def plain(reader: readers.Reader[Any]) -> Put:
-    """Returns a `Put` for a scalar field, whose values `reader` reads."""
+    """Returns a `Put` that sets a scalar field to the value that `reader` returns."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         setattr(message, key, reader(value, path))
@@ -64,7 +64,7 @@ def object_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
 
     Args:
         table: the functions for the keys of the object.
-        later: names of keys that errors call unsupported instead of unknown.
+        later: names of keys that are rejected as unsupported, not as unknown.
     """
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
@@ -80,7 +80,7 @@ def objects_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
 
     Args:
         table: the functions for the keys of each object.
-        later: names of keys that errors call unsupported instead of unknown.
+        later: names of keys that are rejected as unsupported, not as unknown.
     """
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
@@ -91,7 +91,7 @@ def objects_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
 
 
 def errors_at(param: str, put: Put) -> Put:
-    """Returns a `Put` that calls `put` and reports its errors at the field `param`, in place of an inner field."""
+    """Returns a `Put` that calls `put`. If `put` raises an error, the error names `param` instead of an inner field."""
 
     def outer(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         try:
@@ -104,9 +104,9 @@ def errors_at(param: str, put: Put) -> Put:
 
 @dataclass(frozen=True)
 class Only:
-    """A `Put` that ignores the values in `served`, which ask for what the server does anyway.
+    """A `Put` for a key that does not change what the server does. It accepts the values in `served`.
 
-    Other values are errors, unless unknown keys are allowed.
+    All other values are errors, unless unknown keys are allowed.
     """
 
     served: tuple[Any, ...]
@@ -120,14 +120,14 @@ class Only:
 
 
 def only(*served: Any) -> Only:
-    """Returns a `Put` that ignores the values in `served`, and rejects others."""
+    """Returns a `Put` that ignores the values in `served`, and rejects all others unless unknown keys are allowed."""
     return Only(served)
 
 
 def echo(reader: readers.Reader[Any]) -> Put:
-    """Returns a `Put` that only checks a value with `reader`, and leaves the message as it is.
+    """Returns a `Put` that checks a value with `reader`, and then ignores the value.
 
-    Clients send such values back with the messages of answers, but the values only repeat what other fields say.
+    Clients that send the messages of answers back also send such values. The values repeat what other fields say.
     """
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:

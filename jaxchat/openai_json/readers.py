@@ -47,8 +47,9 @@ def integer(bits: int, least: int | None = None) -> Reader[int]:
 
     Args:
         bits: 32 or 64.
-        least: lower bound that the error names for a value too small for the width. The reader does not check it for
-            other values. None names the smallest integer of the width.
+        least: the lower bound that is named in the error for a value that is too small for the width; None for the
+            smallest integer of the width. The reader accepts values below `least` if the width can hold them, because
+            the validator checks bounds.
     """
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 

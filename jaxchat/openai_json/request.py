@@ -29,7 +29,7 @@ LATER_FIELDS = frozenset(
         "web_search_options",
     }
 )
-"""Fields added to the API after June 2024. Errors call these fields unsupported instead of unknown."""
+"""Fields added to the API after June 2024. They are rejected as unsupported, not as unknown."""
 LATER_MESSAGE_FIELDS = frozenset({"audio"})
 
 
@@ -44,11 +44,11 @@ class ParsedRequest(NamedTuple):
 def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -> ParsedRequest:
     """Reads the request in a parsed JSON body.
 
-    Checks types. `jaxchat.chat.request.validate` checks bounds, except those that a protobuf field could not express.
+    Checks types, and bounds that cannot be checked in the protobuf message. `jaxchat.chat.request.validate` checks all
+    other bounds.
 
-    A key whose value is `null` is the same as absent, except inside `logit_bias`, where it is an error. An empty array
-    is the same as absent too, if the field takes an array. JSON Schemas and `chat_template_kwargs` are taken as they
-    are.
+    A key with the value `null` is treated as absent. Inside `logit_bias`, `null` is an error. For a field that takes an
+    array, an empty array is treated as absent too. JSON Schemas and `chat_template_kwargs` are not changed.
 
     Args:
         body: the parsed body.
@@ -56,9 +56,9 @@ def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -
 
     Raises:
         ChatError: a value has the wrong type or is not accepted, a key is rejected, or `stream_options` is given
-            without `stream`. The status is 400 and `param` is the dotted path of the field. Inside `response_format`,
-            `stream_options`, `tool_choice` and `function_call`, `param` is only that name, and the message has the
-            path.
+            without `stream`. The status is 400, and `param` is the dotted path of the field. For errors inside
+            `response_format`, `stream_options`, `tool_choice` and `function_call`, `param` is only the name of that
+            object, and the message contains the path.
     """
     body = dict(readers.mapping(body, "body"))
     stream = body.pop("stream", None)
@@ -71,7 +71,7 @@ def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -
 
 
 def request_from_kwargs(**kwargs: Any) -> ParsedRequest:
-    """Reads the request of `create(model=..., messages=[...], ...)`. Values are as in JSON; None means absent.
+    """Reads the arguments of `create(model=..., messages=[...], ...)`. Values are as in JSON; None means absent.
 
     Messages may also be protobuf messages: `ChatMessage`, or the `AssistantMessage` of an earlier answer.
 
@@ -105,7 +105,7 @@ def _put_stop(request: Any, key: str, value: Any, path: str, allow_unknown: bool
 
 
 def _put_list(reader: readers.Reader[Any]) -> puts.Put:
-    """Returns a `Put` for a field that is a list of scalars, each of which `reader` reads."""
+    """Returns a `Put` for a field that is a list of scalars. `reader` reads each item of the list."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         getattr(message, key).extend(reader(item, path) for item in readers.array(value, path))

@@ -32,7 +32,7 @@ def completion_to_json(completion: v1.ChatCompletion) -> Json:
 def chunk_to_json(chunk: v1.ChatCompletionChunk, include_usage: bool) -> Json:
     """Returns the `chat.completion.chunk` object.
 
-    With `include_usage` every chunk has the key `usage`, which is null except in the last chunk.
+    With `include_usage`, every chunk has the key `usage`. Its value is null in all chunks except the last one.
     """
     result: Json = {
         "id": chunk.id,
@@ -72,7 +72,7 @@ def answer_to_json(message: Message) -> Json:
 
 
 def error_to_json(error: ChatError) -> Json:
-    """Returns the error object. All its four keys are present even if null."""
+    """Returns the error object. It always has four keys, and their values may be null."""
     return {
         "error": {
             "message": error.message,
@@ -84,7 +84,7 @@ def error_to_json(error: ChatError) -> Json:
 
 
 def message_to_json(message: Message) -> Json:
-    """Returns a message as in a request's `messages`, so that an answer can be sent back as history.
+    """Returns a message in the form of `messages` in a request, so that an answer can be sent back as history.
 
     Raises:
         ChatError: the protobuf message is neither an `AssistantMessage` nor a `ChatMessage`.

@@ -25,8 +25,8 @@ def text_request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = Fal
     """Reads a text completion in a parsed JSON body, as `request_from_json` reads a chat completion.
 
     Raises:
-        ChatError: a value has the wrong type or is not one of those accepted, a key is rejected, or `stream_options` is
-            given without `stream`.
+        ChatError: a value has the wrong type or is not accepted, a key is rejected, or `stream_options` is given
+            without `stream`.
     """
     body = dict(readers.mapping(body, "body"))
     stream = body.pop("stream", None)
@@ -39,11 +39,13 @@ def text_request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = Fal
 
 
 def tokenize_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -> v1.TokenizeRequest:
-    """Reads a request for the token ids of a text, `prompt`, or of a conversation, `messages`.
+    """Reads a request for the token ids of a text (`prompt`) or of a conversation (`messages`).
+
+    A request that has neither is read without an error. The session rejects it later.
 
     Raises:
-        ChatError: a value has the wrong type, a key is rejected, or a key of a conversation, such as `messages`, stands
-            beside `prompt`. A request with neither does not raise here; the session rejects it.
+        ChatError: a value has the wrong type, a key is rejected, or the request has both `prompt` and a key of a
+            conversation, such as `messages`.
     """
     request = v1.TokenizeRequest()
     given = {key for key, value in readers.mapping(body, "body").items() if value is not None}
@@ -72,7 +74,7 @@ def text_completion_to_json(answer: v1.TextCompletion) -> Json:
 def text_part_to_json(part: v1.TextCompletion, include_usage: bool) -> Json:
     """Returns the `text_completion` object of a part of a stream.
 
-    With `include_usage` every part has the key `usage`, which is null except in the last part.
+    With `include_usage`, every part has the key `usage`. Its value is null in all parts except the last one.
     """
     usage = usage_to_json(part.usage) if part.HasField("usage") else None
     return _completion(part) | ({"usage": usage} if include_usage else {})
@@ -101,21 +103,21 @@ def _completion(answer: v1.TextCompletion) -> Json:
 
 
 def text_choice_to_json(choice: v1.TextChoice) -> Json:
-    """Returns the object of a choice or of a part of one."""
+    """Returns the object of a choice, or of a part of a choice."""
     result: Json = {
         "index": choice.index,
         "text": choice.text,
         "logprobs": text_logprobs_to_json(choice.logprobs) if choice.HasField("logprobs") else None,
         "finish_reason": enums.FINISH_REASONS[choice.finish_reason],
     }
-    for key in ("token_ids", "prompt_token_ids"):
-        if ids := list(getattr(choice, key)):
-            result[key] = ids
-    return result
+    prompt_ids, ids = list(choice.prompt_token_ids), list(choice.token_ids)
+    if ids or prompt_ids:
+        result["token_ids"] = ids
+    return result | ({"prompt_token_ids": prompt_ids} if prompt_ids else {})
 
 
 def text_logprobs_to_json(logprobs: v1.TextLogprobs) -> Json:
-    """Returns the object with four lists of equal length that the API has for log-probabilities of a text."""
+    """Returns the API's object for the log-probabilities of a text. It has four lists of equal length."""
     return {
         "tokens": [entry.token for entry in logprobs.tokens],
         "token_logprobs": [entry.logprob if entry.HasField("logprob") else None for entry in logprobs.tokens],
@@ -127,7 +129,7 @@ def text_logprobs_to_json(logprobs: v1.TextLogprobs) -> Json:
 def _likeliest(entry: v1.TextTokenLogprob) -> dict[str, float] | None:
     """Returns the log-probabilities of the likeliest tokens and of the token itself, by text.
 
-    Of tokens with equal texts, such as fragments of characters, the likeliest counts.
+    If several tokens have the same text, as fragments of characters may, returns the highest log-probability of them.
     """
     if not entry.HasField("logprob"):
         return None
@@ -165,7 +167,7 @@ def _put_tokens(request: Any, key: str, value: Any, path: str, allow_unknown: bo
 
 
 def _of_conversation(put: Put) -> Put:
-    """Returns a `Put` for a key of the request that becomes a field of its conversation."""
+    """Returns a `Put` for a key of a request. Its value becomes a field of the conversation in the request."""
 
     def inside(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         message.conversation.SetInParent()

@@ -17,7 +17,7 @@ TYPES = {
 
 
 def put_content(message: v1.ChatMessage, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    """Puts a content into a chat message. Raises `ChatError` 400 that names the part and its field."""
+    """Puts content into a chat message. Raises `ChatError` 400 that names the part at fault and its field."""
     if isinstance(value, str):
         message.text = readers.string(value, path)
         return
@@ -26,13 +26,15 @@ def put_content(message: v1.ChatMessage, key: str, value: Any, path: str, allow_
 
 
 def check_content(message: v1.ChatMessage, value: Any, path: str, holder: str) -> None:
-    """Checks the content of a message that is not the assistant's: it has text, and no refusal.
+    """Checks the content of a message that is not from the assistant.
+
+    The content must not be missing or an empty array, and must not contain a refusal.
 
     Args:
-        message: the message.
+        message: the chat message, with its content.
         value: the content in the request.
-        path: its dotted path.
-        holder: a phrase for the item, for errors.
+        path: dotted path of the content.
+        holder: what contains the content, such as "An output", for errors.
 
     Raises:
         ChatError: 400 on the content, or on the type of a part.

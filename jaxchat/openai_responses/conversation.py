@@ -1,6 +1,6 @@
 """Makes chat messages from instructions and input items.
 
-An assistant's message of the chat may come from several items: thoughts, text and calls.
+Several items, such as thoughts, text and calls, may become one message of the assistant.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Conversation:
 
     Attributes:
         messages: the messages so far.
-        origins: the items of each message.
+        origins: for each message, the items from which it was made.
     """
 
     def __init__(self) -> None:
@@ -29,8 +29,9 @@ class Conversation:
     def add_message(self, message: v1.ChatMessage, path: str) -> None:
         """Adds a message of any role except `tool`.
 
-        Text of the assistant directly after its calls joins their message. Otherwise, raises `ChatError` 400 if a call
-        awaits its output.
+        Text of the assistant may directly follow thoughts, or calls that await their outputs. It then becomes a part of
+        the message with these thoughts or calls. In all other cases, raises `ChatError` 400 if a call awaits its
+        output.
         """
         last = self._assistant()
         if message.role == v1.ROLE_ASSISTANT and last is not None and (self._open_calls or not _has_output(last)):
@@ -40,23 +41,25 @@ class Conversation:
         self._append(message, MessageOrigin(path, content=f"{path}.content"))
 
     def add_reasoning(self, thoughts: str, path: str) -> None:
-        """Adds thoughts, which belong to the text and the calls after them.
+        """Adds thoughts. They become a part of the message with the text and the calls that follow. "" adds nothing.
 
-        Directly after calls that await their outputs, they join the message of the calls. Otherwise, raises `ChatError`
-        400 if a call awaits its output.
+        Thoughts may directly follow other thoughts, or calls that await their outputs. They then become a part of the
+        message with these thoughts or calls. In all other cases, raises `ChatError` 400 if a call awaits its output.
         """
+        if not thoughts:
+            return
         last = self._assistant()
         if last is None or (_has_output(last) and not self._open_calls):
             last = self._append(v1.ChatMessage(role=v1.ROLE_ASSISTANT), MessageOrigin(path))
-        if thoughts:
-            last.reasoning_content = "\n".join(filter(None, (last.reasoning_content, thoughts)))
-            self.origins[-1].reasoning = self.origins[-1].reasoning or path
+        last.reasoning_content = "\n".join(filter(None, (last.reasoning_content, thoughts)))
+        self.origins[-1].reasoning = self.origins[-1].reasoning or path
 
     def add_call(self, call: v1.ToolCall, path: str) -> None:
         """Adds a call.
 
         Raises:
-            ChatError: 400 if an open call has the same id, or if some but not all earlier calls have their outputs.
+            ChatError: 400 if another call with the same id awaits its output. 400 also if some of the calls directly
+                before this item have their outputs, and others do not.
         """
         last = self._assistant()
         if last is None:
@@ -68,7 +71,7 @@ class Conversation:
         self.origins[-1].calls.append(path)
 
     def add_output(self, message: v1.ChatMessage, path: str) -> None:
-        """Adds the output of a call. Raises `ChatError` 400 if no call awaits it."""
+        """Adds the output of a call. Raises `ChatError` 400 if no call with its id awaits an output."""
         if self._open_calls.pop(message.tool_call_id, None) is None:
             reason = f"no function call before this item has the id {safe_repr(message.tool_call_id)} and awaits it."
             raise invalid(f"{path}.call_id", reason)
@@ -76,9 +79,9 @@ class Conversation:
         self.origins.append(MessageOrigin(path, content=f"{path}.output"))
 
     def close(self, instructions: str) -> None:
-        """Joins the instructions and the system messages at the start to one message.
+        """Joins the instructions and the system messages at the beginning to one system message.
 
-        Many chat templates show only one. Raises `ChatError` 400 if a call awaits its output.
+        Many chat templates show only one system message. Raises `ChatError` 400 if a call awaits its output.
 
         Args:
             instructions: the instructions; "" for none.
@@ -98,7 +101,7 @@ class Conversation:
         return message
 
     def _assistant(self) -> v1.ChatMessage | None:
-        """Returns the last message if it is the assistant's."""
+        """Returns the last message if it is a message of the assistant, otherwise None."""
         last = self.messages[-1] if self.messages else None
         return last if last is not None and last.role == v1.ROLE_ASSISTANT else None
 
@@ -122,7 +125,7 @@ def _has_output(message: v1.ChatMessage) -> bool:
 
 
 def _append_content(message: v1.ChatMessage, other: v1.ChatMessage) -> None:
-    """Appends the text of `other` to the assistant's message before it, `message`, which may have no text."""
+    """Appends the content of `other` to `message`, the assistant's message before it. `message` may have no content."""
     kinds = {each.WhichOneof("content_kind") for each in (message, other)}
     if None in kinds:
         message.MergeFrom(other)

@@ -39,7 +39,7 @@ SHARED = (
     "chat_template_kwargs",
     "prediction",
 )
-"""Fields that a chat request has under the same name, with the same values."""
+"""Fields that chat requests also have, with the same name and the same values."""
 LATER_FIELDS = frozenset(
     {
         "access_programs",
@@ -51,7 +51,7 @@ LATER_FIELDS = frozenset(
         "prompt_cache_options",
     }
 )
-"""Fields of the API that errors call unsupported instead of unknown."""
+"""Fields of the API that are rejected as unsupported, not as unknown."""
 STATELESS = "this server stores no responses. Send the items of the earlier turns in 'input'."
 
 
@@ -69,7 +69,7 @@ class Draft:
 
 
 def _shared(put: Put, name: str) -> Put:
-    """Returns a `Put` for a field that the chat request has as `name`."""
+    """Returns a `Put` for a field whose value becomes the field `name` of the chat request."""
 
     def shared(draft: Draft, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         put(draft.request, name, value, path, allow_unknown)
@@ -99,6 +99,11 @@ def _put_text(draft: Draft, key: str, value: Any, path: str, allow_unknown: bool
 
 def _stateless(draft: Draft, key: str, value: Any, path: str, allow_unknown: bool) -> None:
     raise invalid(path, f"{STATELESS} Got {safe_repr(value)}.")
+
+
+def is_stateless(key: str) -> bool:
+    """Returns whether a key refers to something stored, so that requests with it are rejected."""
+    return TABLE.get(key) is _stateless
 
 
 TABLE: Table = {

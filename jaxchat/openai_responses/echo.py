@@ -39,15 +39,15 @@ FIXED: Json = {
     "tool_usage": None,
     "truncation": "disabled",
 }
-"""Settings, and reports on hosted services, with the only value that this server has."""
+"""Fields that always have the same value in the responses of this server."""
 
 
 def request_echo(body: Mapping[str, Any], tools: list[Json]) -> Json:
-    """Returns the settings of a valid request, with defaults for absent ones.
+    """Returns the settings of a valid request. Absent settings get their defaults.
 
     Args:
         body: the request.
-        tools: its tools as the response shows them.
+        tools: the tools of the request, as the response shows them.
     """
     text, reasoning = body.get("text") or {}, body.get("reasoning") or {}
     summary = reasoning.get("summary") or reasoning.get("generate_summary")
@@ -61,7 +61,10 @@ def request_echo(body: Mapping[str, Any], tools: list[Json]) -> Json:
 
 
 def _format(value: Mapping[str, Any] | None) -> Json:
-    """Returns the format of the text. Leaves out keys whose value is null, except those that the API always has."""
+    """Returns the format of the text without keys that are null.
+
+    A format of the type `json_schema` always has `description` and `strict`, with a default if absent.
+    """
     if value is None:
         return {"type": "text"}
     shown = {key: each for key, each in value.items() if each is not None}

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 class ResponseEvents:
     """A writer of the events of one response, in the order and with the names of the API.
 
-    An item ends before the next begins. Text after a call, or thoughts after text, begin a further item.
+    An item ends before the next item begins. Text after a call begins a new item, and so do thoughts after text.
 
     Args:
         request: the request.
@@ -45,7 +45,10 @@ class ResponseEvents:
             yield self._numbered(event)
 
     def fail(self, error: ChatError) -> Json:
-        """Returns the last event of an answer that failed. The response has the items that were complete."""
+        """Returns the last event of an answer that failed.
+
+        If the answer has begun, the event contains the response with the items that were complete.
+        """
         if self._identity is None:
             return self._numbered({"type": "error", "code": error.code, "message": error.message, "param": error.param})
         response = self._identity.response("failed", self._output, error=error_json(error))

@@ -1,4 +1,4 @@
-"""The names that a Responses request gives to the fields of the chat request made from it, for errors."""
+"""Renames fields in errors: errors about a chat request get the field names of the Responses request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIELDS = {
     "response_format": "text.format",
     "response_format.json_schema": "text.format",
 }
-"""The Responses field that each of these chat fields comes from. All other fields have one name in both APIs."""
+"""The Responses field for each chat field with another name. Other chat fields have the same name in both APIs."""
 _IN_MESSAGES = {"response_format": "text.format", "max_completion_tokens": "max_output_tokens"}
 _WORDS = re.compile("|".join(_IN_MESSAGES))
 
@@ -27,9 +27,9 @@ class MessageOrigin:
 
     Attributes:
         path: path of the first item.
-        content: path of the field with the text; "" if no item has any.
-        reasoning: path of the item with the thoughts; "" if no item has any.
-        calls: path of the item of each call.
+        content: path of the field with the text; "" if no item has text.
+        reasoning: path of the item with the thoughts; "" if no item has thoughts.
+        calls: paths of the items with calls, one for each call.
     """
 
     path: str
@@ -38,7 +38,11 @@ class MessageOrigin:
     calls: list[str] = field(default_factory=list)
 
     def name(self, inner: Sequence[str]) -> str:
-        """Returns the path of a field of the message. `inner` is the field's path within the message."""
+        """Returns the path that a field of the message has in the Responses request.
+
+        Args:
+            inner: the path of the field in the message.
+        """
         if self.path in ("instructions", "input"):  # texts, not objects
             return self.path
         first, *others = inner or ("",)
@@ -84,7 +88,7 @@ class FieldNames:
         return error if message == error.message else replace(error, message=message)
 
     def name(self, param: str) -> str:
-        """Returns the path of a chat field in the Responses request."""
+        """Returns the path that the chat field `param` has in the Responses request."""
         first, *inner = param.split(".")
         if first == "messages" and inner and inner[0].isdigit() and int(inner[0]) < len(self.messages):
             return self.messages[int(inner[0])].name(inner[1:])

@@ -29,7 +29,7 @@ class Functions:
     Attributes:
         tools: the chat tools.
         paths: path of each chat tool in the request.
-        namespaces: namespace and name of each function that is in a namespace, by the name that the model sees.
+        namespaces: namespace and name of each function in a namespace, by the name that the model sees.
         echo: the tools as the response repeats them.
     """
 
@@ -48,7 +48,7 @@ class Functions:
             self._read_tool(tool, f"{path}.{index}", allow_unknown)
 
     def choose(self, value: Any, path: str, allow_unknown: bool) -> v1.ToolChoice:
-        """Reads a tool choice, and drops the tools that it does not allow.
+        """Reads a tool choice, and drops tools if the choice allows only some of them.
 
         Raises:
             ChatError: 400 on `path` or on a field under it.
@@ -103,9 +103,9 @@ class Functions:
         return {"type": "namespace", "name": group.name, "description": group.description, "tools": echoed}
 
     def _rename(self, group: Values, *, first: bool) -> None:
-        """Gives the last of the tools, a function of `group`, the name that the model sees.
+        """Gives the newest tool, a function of `group`, the name that the model sees.
 
-        If it is the first of the group, its description begins with that of the group.
+        If the function is the first of the group, puts the description of the group before its own description.
         """
         function = self.tools[-1].function
         if function.name:
@@ -144,7 +144,7 @@ class Functions:
 
 @dataclass
 class Values:
-    """The values of a namespace, or of a tool choice, as they are read."""
+    """The values of a namespace or of a tool choice, while they are read."""
 
     name: str = ""
     namespace: str = ""

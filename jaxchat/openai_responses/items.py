@@ -88,7 +88,7 @@ def _require(item: Mapping[str, Any], path: str, *keys: str) -> None:
 
 
 def _put_function(reader: readers.Reader[Any]) -> Put:
-    """Returns a `Put` for a field of the function that a call names."""
+    """Returns a `Put` for the name or the arguments of a call."""
 
     def put(call: v1.ToolCall, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         setattr(call.function, key, reader(value, path))
@@ -97,7 +97,7 @@ def _put_function(reader: readers.Reader[Any]) -> Put:
 
 
 def _put_as(field: str) -> Put:
-    """Returns a `Put` for a string that the chat message has as `field`."""
+    """Returns a `Put` for a string that becomes the field `field` of a chat message or a call."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         setattr(message, field, readers.string(value, path))

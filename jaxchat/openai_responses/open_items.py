@@ -27,8 +27,8 @@ class OpenItem(ABC):
     """An output item that grows.
 
     Args:
-        identity: the response of which it is a part.
-        index: its index in the output.
+        identity: the response that the item belongs to.
+        index: index of the item in the output.
     """
 
     kind: str  # beginning of its id
@@ -62,7 +62,7 @@ class OpenItem(ABC):
         yield {"type": "response.output_item.done", "output_index": self.index, "item": self.item(status)}
 
     def event(self, kind: str, **fields: Any) -> Json:
-        """Returns an event about the item. `kind` is its type without `response.`."""
+        """Returns an event about the item. `kind` is the type of the event without `response.`."""
         return {"type": f"response.{kind}", "item_id": self.id, "output_index": self.index, **fields}
 
 
@@ -79,7 +79,7 @@ class OpenReasoning(OpenItem):
         yield self.event("content_part.added", content_index=0, part=reasoning_part(""))
 
     def add(self, text: str) -> Iterator[Json]:
-        """Appends thoughts, and yields their event."""
+        """Appends thoughts, and yields the event with them."""
         self.text += text
         yield self.event("reasoning_text.delta", content_index=0, delta=text)
 
@@ -105,7 +105,7 @@ class OpenMessage(OpenItem):
         yield self.event("content_part.added", content_index=0, part=text_part("", []))
 
     def add(self, text: str, entries: Iterable[v1.TokenLogprob]) -> Iterator[Json]:
-        """Appends text with its log-probabilities, and yields their event."""
+        """Appends text with its log-probabilities, and yields the event with both."""
         logprobs = logprobs_json(entries)
         self._texts.append(text)
         self._logprobs += logprobs
@@ -124,8 +124,8 @@ class OpenCall(OpenItem):
     """A call that grows.
 
     Args:
-        identity: the response of which it is a part.
-        index: its index in the output.
+        identity: the response that the call belongs to.
+        index: index of the call in the output.
         call: the first fragment of the call.
     """
 
@@ -144,7 +144,7 @@ class OpenCall(OpenItem):
         yield from ()
 
     def add(self, arguments: str) -> Iterator[Json]:
-        """Appends arguments, and yields their event."""
+        """Appends a part of the arguments, and yields the event with it."""
         self._arguments.append(arguments)
         yield self.event("function_call_arguments.delta", delta=arguments)
 

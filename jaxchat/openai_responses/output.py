@@ -18,7 +18,7 @@ def reasoning_item(item_id: str, thoughts: str, status: str, *, encrypted: bool)
         item_id: id of the item.
         thoughts: the thoughts; "" at the start of the item.
         status: status of the item.
-        encrypted: whether the item has `encrypted_content`, which clients that keep no thoughts send back.
+        encrypted: whether the item has `encrypted_content`. Clients that do not keep the thoughts send it back.
     """
     item: Json = {"id": item_id, "type": "reasoning", "summary": [], "status": status}
     item["content"] = [reasoning_part(thoughts)] if thoughts else []
@@ -43,7 +43,7 @@ def text_part(text: str, logprobs: list[Json]) -> Json:
 def call_item(
     item_id: str, call_id: str, name: str, arguments: str, status: str, namespaces: Mapping[str, tuple[str, str]]
 ) -> Json:
-    """Returns the item of a call. `namespaces` has namespace and name of functions by the name that the model sees."""
+    """Returns the item of a call. `namespaces` is `ResponsesRequest.namespaces`."""
     namespace, own_name = namespaces.get(name, ("", name))
     item = {"id": item_id, "type": "function_call", "call_id": call_id, "name": own_name, "arguments": arguments}
     return item | ({"namespace": namespace} if namespace else {}) | {"status": status}
@@ -59,7 +59,7 @@ def _entry(entry: v1.TokenLogprob | v1.TopLogprob) -> Json:
 
 
 def usage_json(usage: v1.Usage) -> Json:
-    """Returns the usage. `cache_write_tokens` is 0, because no cache is written at a price."""
+    """Returns the usage. `cache_write_tokens` is 0, because this server does not charge for writing to a cache."""
     details = usage.completion_tokens_details
     counts = {"reasoning_tokens": 0} | {field.name: count for field, count in details.ListFields()}
     cached = usage.prompt_tokens_details.cached_tokens

@@ -19,15 +19,15 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class ResponsesRequest:
-    """A Responses request as a chat request, with what its answer needs.
+    """A chat request that was made from a Responses request, with the data that the response needs.
 
     Attributes:
         request: the chat request. It asks for the usage if the answer is streamed.
         stream: whether the answer is streamed.
         encrypted: whether reasoning items have `encrypted_content`.
         echo: the settings that the response repeats.
-        namespaces: namespace and name of functions in namespaces, by the name that the model sees.
-        names: the names of the request's fields, for errors about the chat request.
+        namespaces: namespace and name of each function in a namespace, by the name that the model sees.
+        names: the names of fields in the Responses request, for errors about the chat request.
     """
 
     request: v1.ChatCompletionRequest
@@ -41,9 +41,8 @@ class ResponsesRequest:
 def responses_request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -> ResponsesRequest:
     """Reads the Responses request in a parsed JSON body.
 
-    Checks types, and what a chat request could not express. `jaxchat.chat.request.validate` checks the rest.
-
-    A key whose value is `null` is the same as absent.
+    Checks types, and the rules for fields that chat requests do not have. `jaxchat.chat.request.validate` checks all
+    other rules. A key with the value `null` is treated as absent.
 
     Args:
         body: the parsed body.
@@ -86,7 +85,7 @@ def responses_request_from_json(body: Mapping[str, Any], *, allow_unknown: bool 
 def _check_logprobs(draft: Draft, body: Mapping[str, Any]) -> None:
     """Asks for log-probabilities if `include` names them.
 
-    Otherwise, raises `ChatError` 400 if `top_logprobs` or `exact_logprobs` has a value except 0 and false.
+    Otherwise, raises `ChatError` 400 if `top_logprobs` or `exact_logprobs` is set to a value other than 0 and false.
     """
     if settings.LOGPROBS in draft.include:
         draft.request.logprobs = True
@@ -99,7 +98,11 @@ def _check_logprobs(draft: Draft, body: Mapping[str, Any]) -> None:
 
 
 def _check_rules(draft: Draft) -> None:
-    """Checks rules that the validator would explain with the names of the chat request. Raises `ChatError` 400."""
+    """Checks a rule that the validator checks too, because the validator's error would name a field of a chat request.
+
+    Raises:
+        ChatError: 400 if the request has both `structured_outputs` and a `text.format` other than `text`.
+    """
     plain = draft.request.response_format.type in (v1.RESPONSE_FORMAT_TYPE_UNSPECIFIED, v1.RESPONSE_FORMAT_TYPE_TEXT)
     if draft.request.HasField("structured_outputs") and not plain:
         raise invalid("structured_outputs", "only allowed when text.format is absent or of type 'text'.")
@@ -122,7 +125,7 @@ def _set_tools(draft: Draft, allow_unknown: bool) -> None:
 
 
 def _set_user(draft: Draft) -> None:
-    """Sets the user from `safety_identifier`. Raises `ChatError` 400 if the request has both."""
+    """Sets `user` to `safety_identifier`. Raises `ChatError` 400 if the request has both."""
     if draft.safety_identifier is None:
         return
     if draft.request.HasField("user"):

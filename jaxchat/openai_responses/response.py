@@ -26,11 +26,11 @@ CUT = {"reason": "max_output_tokens"}
 
 @dataclass(frozen=True)
 class ResponseIdentity:
-    """The values that all objects of one response share, from a completion or from one of its chunks.
+    """The values that all objects of one response share.
 
     Attributes:
         request: the request.
-        answer: the completion, or a chunk of it.
+        answer: the chat completion, or one of its chunks. The shared values are read from it.
     """
 
     request: ResponsesRequest
@@ -40,8 +40,8 @@ class ResponseIdentity:
         """Returns the id of an output item.
 
         Args:
-            kind: beginning of ids of its type, such as `msg`.
-            index: its index in the output.
+            kind: the beginning of the id, which depends on the item's type, such as `msg`.
+            index: index of the item in the output.
         """
         return f"{kind}_{self._suffix}{index:x}"
 
@@ -49,9 +49,9 @@ class ResponseIdentity:
         """Returns the `response` object.
 
         Args:
-            status: its status.
-            output: its output items.
-            fields: values of fields that are null otherwise, such as `usage`, and further fields.
+            status: status of the response.
+            output: output items of the response.
+            fields: values of fields that are null by default, such as `usage`, and of further fields.
         """
         return {
             "id": f"resp_{self._suffix}",
@@ -81,7 +81,7 @@ class ResponseIdentity:
 
 
 def completion_to_response(request: ResponsesRequest, completion: v1.ChatCompletion) -> Json:
-    """Returns the `response` object of a complete answer. `request` is the request that it answers."""
+    """Returns the `response` object of a complete answer to `request`."""
     identity = ResponseIdentity(request, completion)
     (choice,) = completion.choices
     output = list(_items(identity, choice))
@@ -91,7 +91,7 @@ def completion_to_response(request: ResponsesRequest, completion: v1.ChatComplet
 
 
 def _items(identity: ResponseIdentity, choice: v1.Choice) -> Iterator[Json]:
-    """Yields thoughts, text and calls. There is at least one item: an empty message if the answer has nothing."""
+    """Yields the items with thoughts, text and calls. Yields an empty message if the answer has none of them."""
     message, index = choice.message, 0
     if message.reasoning_content:
         item_id = identity.item_id("rs", index)
@@ -108,12 +108,12 @@ def _items(identity: ResponseIdentity, choice: v1.Choice) -> Iterator[Json]:
 
 
 def item_status(finish: v1.FinishReason) -> str:
-    """Returns the status of a response, and of its last item, by the reason for which the answer ended."""
+    """Returns the status of a response and of its last item. `finish` is the finish reason of the answer."""
     return "incomplete" if finish == v1.FINISH_REASON_LENGTH else "completed"
 
 
 def token_ids_json(prompt: Iterable[int], tokens: Iterable[int]) -> Json:
-    """Returns the token ids of prompt and answer, or nothing if the request did not ask for them."""
+    """Returns the fields with the token ids of the prompt and the answer. Omits a field without ids."""
     ids = {"prompt_token_ids": list(prompt), "token_ids": list(tokens)}
     return {key: value for key, value in ids.items() if value}
 

@@ -1,4 +1,4 @@
-"""Reads the settings of a Responses request that a chat request does not have in the same form."""
+"""Reads the settings of a Responses request that chat requests lack or write in another form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512  # of the metadata; lengths in chara
 
 
 def read_include(value: Any, path: str, allow_unknown: bool) -> frozenset[str]:
-    """Returns the names of the additional output that is asked for.
+    """Returns the names of the additional output that a request asks for.
 
     Raises:
         ChatError: 400 if the value has the wrong type. 400 also on the name of output that this server does not have,
@@ -49,29 +49,29 @@ def check_metadata(draft: Any, key: str, value: Any, path: str, allow_unknown: b
 
 
 def check_max_tool_calls(draft: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    """Checks the limit of calls of hosted tools. Such tools do not exist here, so every limit holds.
+    """Checks the limit for calls of hosted tools. This server has no hosted tools, so the limit is always kept.
 
     Raises:
-        ChatError: 400 unless the limit is an integer of at least 1.
+        ChatError: 400 if the limit is not an integer of at least 1.
     """
     if readers.integer(32, least=1)(value, path) < 1:
         raise invalid(path, f"must be at least 1, got {safe_repr(value)}.")
 
 
 def check_stream_options(draft: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    """Checks the options of a stream. No option changes the stream. Raises `ChatError` 400."""
+    """Checks the options of a stream. No option changes the stream. Raises `ChatError` 400 for an invalid option."""
     puts.fill(v1.StreamOptions(), value, path, STREAM_OPTIONS, frozenset(), allow_unknown)
 
 
 def put_text(request: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    """Puts the format of the text. Raises `ChatError` 400."""
+    """Puts the format of the text into the chat request. Raises `ChatError` 400 if a value is invalid."""
     puts.fill(request, value, path, TEXT, frozenset(), allow_unknown)
 
 
 def put_reasoning(request: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    """Puts the effort. Raises `ChatError` 400.
+    """Puts the reasoning effort into the chat request. Raises `ChatError` 400 if a value is invalid.
 
-    No summary is written, even if `summary` is `auto`: the response has the thoughts themselves.
+    `summary` may be `auto`, but no summary is written, because the response has the thoughts themselves.
     """
     puts.fill(request, value, path, REASONING, frozenset(), allow_unknown)
 

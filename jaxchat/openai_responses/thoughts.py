@@ -1,6 +1,7 @@
 """Reads the thoughts in reasoning items, and writes and reads their `encrypted_content`.
 
-The server has no key and stores nothing, so `encrypted_content` is encoded only: a client can read it.
+The server has no key and stores nothing. `encrypted_content` is therefore encoded but not encrypted: clients can read
+it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def sealed(thoughts: str) -> str:
 
 
 def opened(text: str, path: str) -> str:
-    """Returns the thoughts in an `encrypted_content`. Raises `ChatError` 400 unless `sealed` may have written it."""
+    """Returns the thoughts in an `encrypted_content`. Raises `ChatError` 400 if `sealed` cannot have written it."""
     try:
         if not text.startswith(_PREFIX):
             raise ValueError
@@ -35,7 +36,7 @@ def opened(text: str, path: str) -> str:
 
 @dataclass
 class Reasoning:
-    """The contents of a reasoning item. Each is None if the item does not have it."""
+    """The contents of a reasoning item. An attribute is None if the item does not have this content."""
 
     content: str | None = None
     encrypted: str | None = None
@@ -45,7 +46,7 @@ class Reasoning:
         """Returns the thoughts; "" if the item is empty.
 
         Raises:
-            ChatError: 400 if the item has only a summary, or if `content` and `encrypted` differ.
+            ChatError: 400 if the item has a summary but no thoughts, or if `content` and `encrypted` differ.
         """
         if self.content is None and self.encrypted is None and self.summary:
             reason = "A summary is not what the model thought. Send the thoughts, or leave out the item."
@@ -61,7 +62,10 @@ def _put_encrypted(reasoning: Reasoning, key: str, value: Any, path: str, allow_
 
 
 def _texts(attribute: str, kind: str) -> Put:
-    """Returns a `Put` for an array of parts of the type `kind`, whose texts it joins."""
+    """Returns a `Put` for an array of parts of the type `kind`.
+
+    The `Put` joins the texts of the parts. The joined text becomes the attribute of this name of `Reasoning`.
+    """
     table: Table = {"type": puts.only(kind), "text": puts.echo(readers.string)}
 
     def put(reasoning: Reasoning, key: str, value: Any, path: str, allow_unknown: bool) -> None:

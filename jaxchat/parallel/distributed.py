@@ -91,7 +91,7 @@ def _part(array: Array) -> np.ndarray:
 
 
 def put_part(tree: Any, sharding: Any) -> Any:
-    """Returns device arrays made from this process's parts, as `take_part` returns them.
+    """Makes device arrays from the parts of all processes. Each process passes its own parts, as from `take_part`.
 
     Args:
         tree: this process's part of each array.

@@ -59,11 +59,11 @@ class Placement:
 
     @staticmethod
     def create(config: MeshConfig, model: ModelConfig, devices: Sequence[jax.Device] = ()) -> Placement:
-        """Returns a placement over the first `config.tensor` of `devices`, which are by default those of all processes.
+        """Returns a placement over the first `config.tensor` devices. `devices` are by default those of all processes.
 
         Raises:
-            ValueError: there are too few devices, or the model cannot be split (see `check_divides`). Or there are
-                several processes, and some of their devices would not be used.
+            ValueError: there are too few devices, or the model cannot be split (see `check_divides`). Also raised if
+                there are several processes and some of their devices would not be used.
         """
         return Placement.copies(replace(config, data=1), model, devices)[0]
 
@@ -71,11 +71,11 @@ class Placement:
     def copies(config: MeshConfig, model: ModelConfig, devices: Sequence[jax.Device] = ()) -> tuple[Placement, ...]:
         """Returns one placement for each of `config.data` copies of the model.
 
-        Each copy takes the next `config.tensor` of `devices`, which are by default those of all processes.
+        Each copy takes the next `config.tensor` devices. `devices` are by default those of all processes.
 
         Raises:
-            ValueError: there are too few devices, or the model cannot be split (see `check_divides`). Or there are
-                several processes, and either several copies or unused devices.
+            ValueError: there are too few devices, or the model cannot be split (see `check_divides`). Also raised if
+                there are several processes, and several copies or unused devices.
         """
         devices = devices or jax.devices()
         _check_devices(config, len(devices), jax.process_count())
@@ -129,7 +129,7 @@ class Placement:
         return jax.tree.map(one, params)
 
     def place(self, spec: ParamSpec, array: np.ndarray) -> jax.Array:
-        """Puts a loaded parameter on its devices, each of which receives only its part.
+        """Puts a loaded parameter on its devices. Each device receives only its part.
 
         The result has the same shape and dtype.
 

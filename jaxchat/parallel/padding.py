@@ -5,7 +5,8 @@ KV memory: with twice as many devices as KV heads, every key is stored twice. If
 of zeros are added, and the output projection multiplies their results by zeros.
 
 The vocabulary gets padding rows until every device has the same number of whole groups of tokens
-(`jaxchat.sampling.topk`). Sampling then works on each device's part; otherwise the compiler gathers the logits.
+(`jaxchat.sampling.topk`). Sampling then works on each device's part of the logits. Otherwise the compiler would gather
+all logits.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def pad(path: ParamPath, spec: ParamSpec, array: Weights, model: ModelConfig, ta
 
 
 def _split(array: Weights, axis: int, model: ModelConfig, target: ModelConfig) -> Weights:
-    """Distributes query heads over the copies of their KV heads. `axis` and the next one are the axes K and G."""
+    """Distributes query heads over the copies of their KV heads. The axes K and G are `axis` and `axis + 1`."""
     copies = target.num_kv_heads // model.num_kv_heads
     array = _filled(array, axis + 1, copies * target.group)
     shape = (*array.shape[:axis], model.num_kv_heads * copies, target.group, *array.shape[axis + 2 :])

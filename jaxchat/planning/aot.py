@@ -107,13 +107,13 @@ class AotEngine:
             model: the model.
             topology: the slice.
             engine: engine settings with `tensor_parallel` and `max_seq_len` set, such as those of a plan.
-            devices: devices to compile for. By default those of the topology, which must be TPUs.
+            devices: devices to compile for. By default the devices of the topology, which must then be TPUs.
             options: compiler options.
-            stored: the forms in which the model's tensors are stored.
+            stored: the stored forms of the model's tensors.
 
         Raises:
-            ValueError: settings of `engine` do not fit the model. Or `devices` is empty, and the chips are not TPUs,
-                the TPU compiler is missing, or it does not know the slice.
+            ValueError: settings of `engine` do not fit the model. If `devices` is empty, also if the chips are not
+                TPUs, the TPU compiler is missing, or the compiler does not know the slice.
         """
         self._options = options
         padded = padded_config(model, engine.tensor_parallel)
@@ -164,10 +164,10 @@ def refine(plan: Plan, model: ModelConfig, stored: Stored = not_quantised) -> Pl
     Args:
         plan: the plan.
         model: the model that was planned.
-        stored: the forms in which the model's tensors are stored.
+        stored: the stored forms of the model's tensors.
 
     Raises:
-        ValueError: the chips are not TPUs, the TPU compiler is missing, or it does not know the slice.
+        ValueError: the chips are not TPUs, the TPU compiler is missing, or the compiler does not know the slice.
     """
     aot = AotEngine(model, plan.topology, plan.engine, stored=stored)
     costs = {name: aot.compile(name) for name in aot.program_specs}

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxchat.arithmetic import cdiv
 from jaxchat.kernels.matmul.packed import JoinedWeight, PackedWeight
@@ -17,6 +18,8 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.models.moe import rows_of
 from jaxchat.models.param_specs import ParamPath, param_at, param_specs
 from jaxchat.planning.hardware import Topology
+
+_CODES_OF_WORD = 8  # codes of 4 bits in a word of `WeightOnly.codes`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,10 @@ def bytes_per_device(tree: Any) -> int:
 
 
 def numbers_per_device(tree: Any) -> int:
-    """Returns the number of weights of one device that tokens are multiplied by. A code counts as a weight."""
+    """Returns the number of weights in `tree` on one device, also those of tables that are only looked up.
+
+    A quantised weight counts its codes and not its scales. A `TiedTable` counts once, as the head.
+    """
     return sum(_numbers(leaf) for leaf in jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, PackedWeight)))
 
 
@@ -57,7 +63,9 @@ def _numbers(weight: Any) -> int:
         return sum(map(_numbers, weight.parts))
     if isinstance(weight, TiedTable):
         return _numbers(weight.head)
-    return _count(weight.codes if isinstance(weight, WeightOnly) else weight)
+    if isinstance(weight, WeightOnly):
+        return _count(weight.codes) * (_CODES_OF_WORD if weight.codes.dtype == np.uint32 else 1)
+    return _count(weight)
 
 
 def _count(leaf: Any) -> int:
@@ -133,8 +141,7 @@ class Cost:
             return 0.0
         count, share = self.model.experts.count, self.model.experts.top_k / self.model.experts.count
         size = rows_of(tokens, self.model.experts)
-        chances = (math.comb(tokens, n) * share**n * (1 - share) ** (tokens - n) for n in range(tokens + 1))
-        return count * sum(chance * cdiv(n, size) for n, chance in enumerate(chances))
+        return count * sum(_binomial(tokens, n, share) * cdiv(n, size) for n in range(tokens + 1))
 
     def _read_keys(self, length: int) -> float:
         """Returns the amount of keys that a token with `length` earlier tokens reads, in all layers together.
@@ -150,10 +157,25 @@ class Cost:
         return [param_at(self.params, path) for path in paths]
 
 
+def _binomial(trials: int, hits: int, share: float) -> float:
+    """Returns the probability of exactly `hits` hits in `trials` independent trials.
+
+    Args:
+        trials: number of trials.
+        hits: number of hits, from 0 to `trials`.
+        share: probability of a hit in one trial, above 0.
+    """
+    if share == 1:
+        return float(hits == trials)
+    # In logarithms, because the number of ways exceeds the range of floats from 1030 trials on.
+    ways = math.lgamma(trials + 1) - math.lgamma(hits + 1) - math.lgamma(trials - hits + 1)
+    return math.exp(ways + hits * math.log(share) + (trials - hits) * math.log1p(-share))
+
+
 def _key_size(layer: ModelConfig) -> int:
     return layer.num_kv_heads * layer.head_dim
 
 
 def _visible_keys(layer: ModelConfig, length: int) -> int:
-    """Returns the number of keys, of `length` earlier ones, that a token sees in one layer."""
+    """Returns how many of `length` earlier keys a token sees in one layer."""
     return min(length, layer.kind.window or length)

@@ -22,7 +22,7 @@ class Chip:
         bandwidth: bytes read from or written to memory.
         flops: operations in bfloat16.
         link: bytes sent to one neighbour, one way. For a GPU, half of the rate to its switch.
-        host: devices of the largest host. TPU slices with several hosts have four on each.
+        host: number of devices of the largest host. TPU slices with several hosts have four on each.
     """
 
     platform: Literal["tpu", "gpu"]
@@ -74,7 +74,7 @@ class Topology:
 
     def hosts(self, devices: int) -> int:
         """Returns the number of hosts that are needed for `devices` devices of the slice."""
-        return 1 if devices <= self.chip.host else cdiv(devices, 4)
+        return cdiv(devices, self.chip.host if self.devices <= self.chip.host else 4)
 
 
 def parse_topology(name: str) -> Topology:

@@ -99,8 +99,8 @@ class Program:
         """Returns the bytes that instructions read from and write to main memory, without branches of conditionals.
 
         Args:
-            trips: iterations of each loop in the entry computation.
-            uncounted: shapes of arrays to leave out, such as `f32[2,3]`.
+            trips: number of iterations of each loop in the entry computation.
+            uncounted: shapes of arrays that are not counted, such as `f32[2,3]`.
         """
         loops = [op.called for op in self.computations[self.entry] if op.operation == "while"]
         repeated = sum(self._moved_in(name, uncounted) for called in loops for name in called)
@@ -162,7 +162,7 @@ def bytes_moved(
     Args:
         op: the instruction.
         results: the result arrays of other instructions, by name.
-        uncounted: shapes of arrays to leave out, such as `f32[2,3]`.
+        uncounted: shapes of arrays that are not counted, such as `f32[2,3]`.
     """
     bitcast = op.name.startswith("bitcast") and not op.name.startswith("bitcast_convert")  # which computes
     if op.operation in _FREE or op.operation.endswith("-done") or bitcast:

@@ -57,7 +57,7 @@ def read_shape(model: str) -> ModelConfig:
 
 
 def read_model(model: str) -> tuple[ModelConfig, Stored]:
-    """Reads the configuration of a model, and the forms in which its tensors are stored.
+    """Reads the configuration of a model, and the stored forms of its tensors.
 
     Arguments and errors are those of `read_shape`.
     """

@@ -32,7 +32,7 @@ def planned_params(
         served: the model padded to the devices.
         placement: the devices.
         engine: settings.
-        stored: the forms in which the model's tensors are stored.
+        stored: the stored forms of the model's tensors.
     """
     layout = WeightOnlyShapes(placement, engine.dtype)
     packing, slices, specs = StoredPacking(layout), stored_slices(model), param_specs(model)

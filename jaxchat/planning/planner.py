@@ -1,8 +1,9 @@
 """Plans an engine on a slice of accelerators, from shapes alone: neither devices nor weights are needed.
 
-Memory is exact for weights, KV pages and slots, because the engine uses the same shapes and shardings. It is estimated
-for the programs' workspace. The time of a step is that of its reads or of its matrix products, whichever is longer,
-plus that of its all-reduces. All are computed at the maker's peak rates. Real programs are slower.
+Memory is exact for weights, KV pages and slots, because the engine uses the same shapes and shardings. Only the memory
+of the programs' workspace is estimated. The time of a step is the time of its reads or of its matrix products,
+whichever is longer, plus the time of its all-reduces. These times are computed at the maker's peak rates. Real programs
+are slower.
 """
 
 from __future__ import annotations
@@ -113,10 +114,10 @@ def suggest_config(
 
 
 def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig, stored: Stored = not_quantised) -> Plan:
-    """Plans an engine on a slice. `stored` has the forms in which the model's tensors are stored.
+    """Plans an engine on a slice. `stored` has the stored forms of the model's tensors.
 
-    If the model does not fit, `smallest_fit` of the plan names the smallest slice of the same chips on which it fits.
-    If none is large enough, `smallest_fit` is "".
+    If the model does not fit, `smallest_fit` of the plan names the smallest slice of the same chips that is large
+    enough. If no slice is large enough, `smallest_fit` is "".
 
     Raises:
         ValueError: settings of `engine` do not fit the model.
@@ -172,7 +173,10 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig, stored
 
 
 def _with_fewer_pages(plan: Plan, sizes: EngineShapes) -> Plan:
-    """Returns the plan with the largest page pool that fits, but never less than one sequence of full length."""
+    """Returns the plan with the largest page pool that fits.
+
+    However, the pool is never too small for one sequence of full length.
+    """
     count = max(plan.capacity // sizes.page_size, sizes.table) + 1
     pages = int(count * sizes.page_size * plan.per_token)
     return replace(plan, engine=replace(plan.engine, pages=count), memory=replace(plan.memory, pages=pages))
@@ -197,9 +201,10 @@ def _devices(model: ModelConfig, mesh: MeshConfig, available: int) -> int:
 
 
 def _workspace(model: ModelConfig, sizes: EngineShapes, engine: EngineConfig, platform: str) -> int:
-    """Returns the bytes of the largest program's temporary memory: a chunk's activations or f32 logits.
+    """Estimates the bytes of the largest program's temporary memory.
 
-    On a TPU, adds the code of all programs.
+    These are the activations of a chunk or the f32 logits of all slots, whichever are larger. On a TPU, adds the code
+    of all programs.
     """
     devices = engine.tensor_parallel
     mlp_dim = max(layer.mlp_dim for layer in model.layers)

@@ -19,7 +19,7 @@ from jaxchat.checkpoints.tensor_slices import TensorSlice
 from jaxchat.quantised import QuantisedRows, repeated_row
 
 Stored = Callable[[TensorSlice], QuantisedRows | None]
-"""`stored(part)` returns rows of the form in which a part of a parameter is stored, or None if it is not quantised.
+"""`stored(part)` returns rows in the stored form of a part of a parameter, or None if the part is not quantised.
 
 The rows are imagined: all their numbers are zero, and they take no memory.
 """

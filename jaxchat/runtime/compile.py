@@ -26,8 +26,8 @@ class CompileCache:
     """A manager of jax's persistent compilation cache, whose folder is a setting of the whole process.
 
     Within the context of `kept_in`, programs that other threads compile are stored in the same folder. If contexts
-    overlap, the one that began last sets the folder for all. When the last one ends, the settings from before the first
-    are restored.
+    overlap, the context that began last sets the folder for all of them. When no context is left, the settings from
+    before the first context are restored.
     """
 
     def __init__(self) -> None:
@@ -76,9 +76,9 @@ def options(platform: str) -> dict[str, Any] | None:
     graph cannot contain them. Independent kernels of a graph run concurrently.
 
     On a CPU, the options make XLA itself compile sums and elementwise functions. By default, XLA leaves large arrays to
-    another library, which computes other exponentials and sums in another order. A row would then have other bits in a
-    batch of 2 rows than in one of 32. Matrix products stay with that library, because XLA's own are ten times slower in
-    bf16.
+    another library, which computes exponentials differently and adds numbers in another order. A row would then have
+    other bits in a batch of 2 rows than in a batch of 32. Matrix products stay with that library, because XLA's own are
+    ten times slower in bf16.
     """
     if platform == "cpu":
         return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}

@@ -1,8 +1,9 @@
 """Determines which programs and rows compute the same bits, by trying them on the real weights before serving.
 
-Programs of different row counts may reduce in different orders. Programs that agree form a class. As neighbours come
-and go, a sequence may change programs from one token to the next. Within a class, its bits stay the same. Likewise, a
-prompt may be cut into steps of any sizes that agree.
+Programs of different row counts may add numbers in different orders. Programs that compute the same bits form a class.
+When the number of running sequences changes, another program may compute the next token of a sequence. If the two
+programs are in one class, the sequence keeps its bits. Likewise, a prompt may be computed in steps of several sizes if
+the programs for these sizes agree.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ SEQUENCES, PROMPTS, STEPS = 8, 3, 4
 
 
 def agreeing_decode_buckets(runner: Runner) -> tuple[int, ...]:
-    """Returns the row counts of `runner.decode_buckets` whose programs agree bit for bit with that of S rows.
+    """Returns the row counts of `runner.decode_buckets` whose programs agree bit for bit with the program of S rows.
 
     The result includes S. Each program decodes the same random sequences, a few of them longer than a block of
     attention. Tokens and the f32 log-probabilities of 21 tokens per row must be equal. Leaves meaningless values in
@@ -44,7 +45,7 @@ def agreeing_decode_buckets(runner: Runner) -> tuple[int, ...]:
 
 
 def agreeing_prefill_buckets(runner: Runner) -> tuple[int, ...]:
-    """Returns the sizes of `runner.prefill_buckets` whose programs agree bit for bit with that of C tokens.
+    """Returns the sizes of `runner.prefill_buckets` whose programs agree bit for bit with the program of C tokens.
 
     The result includes C, the smallest size. The same random prompts are computed in steps of each size, each prompt
     alone and then several prompts in one step. Then a few tokens are decoded, because their log-probabilities depend on
@@ -75,7 +76,7 @@ def prompts_agree(runner: Runner) -> bool:
 def rows_agree(runner: Runner) -> bool:
     """Returns whether sequences get the same bits in every slot and row of the largest decode program.
 
-    Copies of two random sequences are decoded in as many slots at once as there are pages for. The bits of copies
+    Decodes copies of two random sequences at once, in every slot that the number of pages allows. The bits of copies
     differ on devices whose order of summation depends on a number's position in its array. Leaves meaningless values in
     slots and pages, which are never read.
     """
@@ -84,7 +85,7 @@ def rows_agree(runner: Runner) -> bool:
 
 
 class _Trial:
-    """Random sequences, prefilled and swapped out to the host. Each program decodes the same copies of them."""
+    """Random sequences that were prefilled and swapped out to the host. Each program decodes the same copies."""
 
     def __init__(self, runner: Runner, count_limit: int, longest: int, bucket: int, *, mixed: bool = False) -> None:
         """Prefills the sequences and swaps them out.
@@ -92,7 +93,7 @@ class _Trial:
         Args:
             runner: runs the programs.
             count_limit: largest number of sequences.
-            longest: length in tokens of the 2nd, 6th, ... sequence, or what the context allows if that is less.
+            longest: length in tokens of the 2nd, 6th, ... sequence, or of the only one; less if the context is shorter.
             bucket: size of the prefill steps in tokens.
             mixed: whether a step has slices of several sequences if they fit.
         """
@@ -122,9 +123,9 @@ class _Trial:
         self._swapped = [runner.swap_out(SwapOutWork(slot, pages)).wait() for slot, pages in enumerate(self._pages)]
 
     def everywhere(self) -> list[list[bytes]]:
-        """Returns for each sequence the bits that each of its copies computes.
+        """Decodes copies of the sequences in many slots at once. Returns the bits of each copy, by sequence.
 
-        There is a copy in as many slots as there are pages for. Copies of different sequences alternate.
+        Every slot has a copy, provided that there are enough pages. Copies of different sequences alternate.
         """
         sizes, count = self._runner.sizes, len(self._swapped)
         per_sequence = self._pages.shape[1]
@@ -138,7 +139,7 @@ class _Trial:
         return [bits[first::count] for first in range(count)]
 
     def decode(self, rows: int) -> list[bytes]:
-        """Returns the bits of each prompt's first token, then those of each decode step of each sequence.
+        """Returns the bits of each prompt's first token, then the bits of each decode step, sequence by sequence.
 
         The program of `rows` rows decodes `rows` sequences at a time.
         """
@@ -157,7 +158,8 @@ class _Trial:
 def _interleaved(slices: list[list[PrefillSlice]], bucket: int) -> Iterator[tuple[PrefillSlice, ...]]:
     """Divides the slices of several sequences into steps of at most `bucket` tokens.
 
-    Each step takes the next slice of every sequence, if it fits. A different sequence comes first in each step.
+    Each step takes the next slice of every sequence, as far as the slices fit. A different sequence comes first in each
+    step.
     """
     queues = deque(deque(each) for each in slices)
     while any(queues):

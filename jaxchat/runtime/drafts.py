@@ -1,9 +1,9 @@
 """Draft tokens in a decode step: guesses of the next tokens of a sequence, each in a separate row.
 
-A sequence's first row has its newest token at position p. Its next rows have the drafts d_1, d_2, ... at positions
-p + 1, p + 2, ... Row i samples what the sequence would sample if it had continued with d_1 .. d_i. A row is accepted if
-all drafts up to its own equal the tokens that the rows before them sampled. So the accepted rows are exactly the steps
-that the sequence would have taken without drafts.
+A sequence's first row has its newest token at position p. Its next rows have the drafts d_1, d_2, ... at positions p +
+1, p + 2, ... Row i samples what the sequence would sample if it had continued with d_1 .. d_i. A draft is right if the
+row before it sampled the same token. A row is accepted if its own draft and all drafts before it are right. So the
+accepted rows are exactly the steps that the sequence would have taken without drafts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Drafts:
         return Drafts(tokens, rows - first)
 
     def accepted(self, sampled: Array) -> Array:
-        """Returns which rows are accepted, bool `[R]`. The first row of a sequence always is.
+        """Returns which rows are accepted, bool `[R]`. The first row of a sequence is always accepted.
 
         Args:
             sampled: i32 `[R]`, the token that each row sampled.
@@ -53,7 +53,7 @@ class Drafts:
     def before(self, nothing: int) -> Array:
         """Returns the drafts that come before each row's sample, i32 `[R, D]`, where D is at most `MAX_DRAFTS`.
 
-        Row i of a sequence has d_i .. d_1.
+        Row i of a sequence has d_i, ..., d_2, d_1 in this order.
 
         Args:
             nothing: the value of the entries after a row's drafts.

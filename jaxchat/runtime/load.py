@@ -102,24 +102,25 @@ def load_runner(
 ) -> Loaded:
     """Loads the weights, then compiles and warms up the programs, for each copy of the model.
 
-    Process-wide settings stay as they are unless `tune_process` is set: jax's compilation cache is restored at the end.
-    Compilations are counted until `Loaded.close`.
+    Restores jax's settings of the compilation cache at the end. If `tune_process` is False, changes no other setting of
+    the process. Compilations are counted until `Loaded.close`.
 
     Args:
-        directory: a model in Hugging Face or Orbax format.
+        directory: a model in Hugging Face or Orbax format, or the view of a GGUF file, see `find_model`.
         engine: settings.
         valid: number of token ids, counted from 0, that the tokenizer knows.
         text_digest: digest of tokenizer and chat template, for the fingerprint.
         report: called with the progress, see `Report`.
-        agree: in a multihost group, waits until all processes have reported the same digests. Its errors are passed on.
+        agree: in a multihost group, waits until all processes have reported the same digests. Errors that it raises are
+            passed on.
         tune_process: whether to change the C library's allocator permanently; for processes that only serve.
 
     Raises:
         ModelError: the model cannot be loaded.
         OSError: `engine.cache_dir` names a folder that cannot be written.
         RegistryError: an attention backend or a logits processor of `engine` is not registered.
-        ValueError: sizes or devices do not fit the model, or a logits processor has no `identity`. Or
-            `engine.determinism` is "exact", but answers could depend on the copy of the model, the slot or other
+        ValueError: sizes or devices do not fit the model, or a logits processor has no `identity`. Also raised if
+            `engine.determinism` is "exact" and answers could depend on the copy of the model, the slot or other
             prompts.
     """
     with trim_afterwards(), compile_cache.kept_in(cache_folder(engine.cache_dir)):

@@ -1,4 +1,4 @@
-"""Selects the matmul backend, C++ kernels on a CPU that supports them and otherwise XLA, and the attention backend."""
+"""Selects the attention backend and the matmul backend: C++ kernels on a CPU that supports them, otherwise XLA."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def choose_packing(
 def choose_rows(
     engine: EngineConfig, placement: Placement, folder: Path | None, report: Report = lambda *_: None
 ) -> RowsPacking:
-    """Returns the layout on the devices of weights that are stored as quantised rows.
+    """Returns the layout that weights have on the devices if they are stored as quantised rows.
 
     Arguments are those of `choose_packing`.
     """
@@ -67,7 +67,7 @@ def choose_rows(
 
 
 def weight_only(placement: Placement) -> bool:
-    """Returns whether quantised weights keep the layout of dense ones: on accelerators and on several devices."""
+    """Returns whether quantised weights have the layout of dense weights: on accelerators and on several devices."""
     return jax.default_backend() != "cpu" or placement.mesh.size > 1
 
 
@@ -114,7 +114,7 @@ def grouped_call(
 
 
 def _reported(build: Callable[[], T], built: bool, report: Report) -> T:
-    """Returns what `build` returns, and reports the progress unless kernels are built already."""
+    """Returns what `build` returns. Reports the progress if the kernels are not built yet."""
     if built:
         return build()
     report("building kernels", 0, 1)

@@ -104,7 +104,7 @@ def _run(runner: StepRunner, step: MultihostStep, saved: dict[int, Swapped]) -> 
 
 @dataclass(frozen=True, eq=False)
 class _NumberedSwapped(Swapped):
-    """The leader's part of a swapped sequence, and the number under which followers store theirs."""
+    """The leader's part of a swapped sequence, and the number under which each follower stores its own part."""
 
     number: int
 

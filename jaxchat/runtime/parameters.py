@@ -75,7 +75,7 @@ def load_parameters(
 
 
 class _Preparation:
-    """A pipeline that pads, places and packs one parameter at a time, so that each is placed once.
+    """A pipeline that pads, places and packs one parameter at a time, so that each parameter is placed once.
 
     Intermediate arrays of a parameter are freed before the next parameter is read.
     """
@@ -95,17 +95,17 @@ class _Preparation:
 
     @cached_property
     def packing(self) -> tuple[Packing | WeightOnlyPacking | None, str]:
-        """The result of `choose_packing`. First use computes it, after the checkpoint was checked."""
+        """The result of `choose_packing`. It is computed at the first use, after the checkpoint was checked."""
         return self._choose()
 
     @cached_property
     def stored_packing(self) -> StoredPacking:
-        """The packing of weights that are stored quantised. First use builds the kernels for it."""
+        """The packing of weights that are stored quantised. Its kernels are built at the first use."""
         return StoredPacking(self._rows())
 
     @property
     def phrase(self) -> str:
-        """A phrase that describes the matmul backend, the sizes of stored codes, and why some were widened."""
+        """A phrase that describes the matmul backend, the sizes of stored codes, and why some weights were widened."""
         stored = self.stored_packing if "stored_packing" in self.__dict__ else None
         bits = ", ".join(map(str, sorted(stored.bits))) if stored else ""
         phrase = f"of weights in {bits} bits {self.packing[1]}" if bits else self.packing[1]
@@ -143,9 +143,9 @@ class _Preparation:
         return self._placed(packed_param(array, served, packing)) if packing else array
 
     def _placed(self, packed: Any) -> Any:
-        """Returns a packed parameter with the sharding that a placed one has.
+        """Gives the arrays of a packed parameter the shardings that placed arrays have.
 
-        Compiled programs depend on shardings. Weights in groups are packed on the host and have none, so the programs
-        for different copies of the model would differ.
+        Compiled programs depend on shardings. Weights in groups are packed on the host and get no sharding there.
+        Without this call, the programs for different copies of the model would differ.
         """
         return self._placement.copy(packed)

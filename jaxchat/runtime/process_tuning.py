@@ -31,9 +31,10 @@ def release_freed_memory(logits: int = 0) -> Iterator[None]:
     costs a page fault per page. With half a billion weights, page faults take 10 of the 62 ms of a step of 8 sampled
     rows.
 
-    By default, glibc gives each thread an arena of at most 64 MiB. If steps need more, the rest would be fresh memory
-    in every step. In this case, all threads that start after this call share one arena. This saves 30 of the 112 ms of
-    a step of 32 rows. If steps need less, threads keep separate arenas, so that they need not wait for each other.
+    By default, glibc gives each thread an arena of at most 64 MiB. If steps need more than that, the excess would be
+    fresh memory in every step. In this case, all threads that start after this call share one arena. This saves 30 of
+    the 112 ms of a step of 32 rows. If steps need less, threads keep separate arenas, so that they need not wait for
+    each other.
 
     Args:
         logits: number of logits of the largest later step, S times V; 0 if steps use other memory.

@@ -28,7 +28,10 @@ from jaxchat.sampling.sample import Sampler
 
 @dataclass(frozen=True)
 class ProgramSpec:
-    """A program to compile, the layout of its input, and the numbers of tokens to compute and of rows to sample."""
+    """A program to compile and the layout of its input.
+
+    `tokens` is the number of tokens that the program computes, `rows` the number of rows that it samples.
+    """
 
     step: Step
     layout: PackedLayout
@@ -40,8 +43,8 @@ class ProgramSpec:
 
         Args:
             params: the parameters: arrays, or shapes and dtypes with shardings.
-            pages: the KV pages, likewise.
-            slots: the slots, likewise.
+            pages: the KV pages, also as arrays or shapes.
+            slots: the slots, also as arrays or shapes.
             placement: devices of the model.
         """
         packed = jax.ShapeDtypeStruct((self.layout.size,), np.int32, sharding=placement.replicated)

@@ -1,7 +1,7 @@
-"""The two kinds of program: `prefill` computes tokens of prompts, `decode` advances some slots by tokens.
+"""The two kinds of program: `prefill` computes tokens of prompts, `decode` advances some slots by one or more tokens.
 
-Both take `(params, pages, slots, packed, bits)`, donate pages and slots, and return them with a packed output. `bits`
-has the allowed tokens of each row that samples, as in `jaxchat.sampling.mask.TokenMask`.
+Both take `(params, pages, slots, packed, bits)`. They donate pages and slots, and return the new pages and slots with a
+packed output. `bits` has the allowed tokens of each row that samples, as in `jaxchat.sampling.mask.TokenMask`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def decode_layout(rows: int) -> PackedLayout:
     """Returns the layout of the packed inputs of `decode` for R = `rows`. Each input is i32 `[R]`.
 
     `slots` are slot numbers, S in unused rows. `new_pages` has the id of a page that the row's slot gets, or -1.
-    `constrained` is 1 in rows with a token mask, otherwise 0. `drafts` are those of `Drafts.tokens`.
+    `constrained` is 1 in rows with a token mask, otherwise 0. `drafts` has the values of `Drafts.tokens`.
     """
     return PackedLayout(tuple((name, (rows,), "int32") for name in ("slots", "new_pages", "constrained", "drafts")))
 
@@ -45,9 +45,9 @@ def prefill_layout(sizes: EngineShapes, bucket: int) -> PackedLayout:
     `tokens`, i32 `[T]`, has the tokens of one slice after the other. `bounds`, i32 `[B + 1]`, has the index of each
     slice's first token, and then the number of all tokens.
 
-    The other inputs have an entry for each slice. `starts` has the position of its first token, `tables` its page
-    table. `slots` has its slot if it is the last slice of a prompt, otherwise S. `constrained` is 1 if it has a token
-    mask, otherwise 0. The rest are the sampling parameters.
+    The other inputs have an entry for each slice. `starts` has the position of the slice's first token in the prompt,
+    and `tables` has the page table. `slots` has the slot if the slice is the last one of its prompt, otherwise S.
+    `constrained` is 1 if the slice has a token mask, otherwise 0. All remaining inputs are sampling parameters.
     """
     slices = most_slices(bucket)
     scalars = [(name, (slices,), "int32") for name in ("slots", "starts", "constrained")]
@@ -79,7 +79,8 @@ def decode_program(
 ) -> Step:
     """Builds the program `decode[R]` for R = `rows`. It samples one token in each row.
 
-    Each slot that a row names advances by its accepted rows (`jaxchat.runtime.drafts`). Other slots keep their state.
+    A slot advances by as many tokens as it has accepted rows (`jaxchat.runtime.drafts`). Slots without rows keep their
+    state.
     """
     layout = decode_layout(rows)
 
@@ -158,7 +159,7 @@ def _page_writer(
 ) -> Callable[[AttentionBackend, Cache, Array, Array], Cache]:
     """Returns a function that writes the keys and values of a batch of `bucket` rows, page by page.
 
-    What it writes after the last token of a sequence is meaningless. It never writes to the null page.
+    Entries of a page after the last token of a sequence get meaningless values. The null page is never written.
     """
     tiles = batch.tiles(bucket, sizes.page_size)
     page_ids = batch.tables[tiles.sequences, jnp.minimum(tiles.starts // sizes.page_size, sizes.table - 1)]

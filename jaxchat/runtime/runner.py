@@ -77,8 +77,8 @@ class Runner:
     """A `jaxchat.types.StepRunner`: the compiled programs and the device state that they update.
 
     There is a prefill program for each size in `sizes.prefill_buckets`, and a decode program for each of
-    `decode_sizes`. `prefill_buckets` and `decode_buckets` are the sizes in use, in ascending order. At first they are
-    all sizes; `restrict` selects some.
+    `decode_sizes`. `prefill_buckets` and `decode_buckets` are the sizes in use, in ascending order. At first all sizes
+    are in use. `restrict` selects some of them.
     """
 
     def __init__(
@@ -133,8 +133,9 @@ class Runner:
         Then runs the smallest prefill program, all decode programs and a swap once.
 
         Args:
-            progress: called with the number of compiled programs and the number of all, at first and after each.
-            compiled_all: called after all programs are compiled and before the first runs.
+            progress: called with the number of compiled programs and the number of all programs, at the beginning and
+                after each program.
+            compiled_all: called when all programs are compiled, before the first program runs.
         """
         given = self.params, self.pages, self.slots, self.placement
         compiled, wanted = {}, options(jax.default_backend())

@@ -68,7 +68,7 @@ class StartRecord:
 
         Args:
             identity: digest of everything that determines which programs compute equal bits.
-            agreement: the programs that compute equal bits; None records only that all were compiled.
+            agreement: the programs that compute equal bits; None: it is recorded only that all programs were compiled.
         """
         if self._path is None:
             return
@@ -80,7 +80,7 @@ class StartRecord:
 
 
 def machine() -> list[str]:
-    """Returns the facts besides code that a program's bits may depend on: devices, CPU, threads, versions."""
+    """Returns the devices, CPU, threads and versions, because a program's bits may depend on these besides its code."""
     device = jax.devices()[0]
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [

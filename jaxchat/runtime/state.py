@@ -1,6 +1,6 @@
 """The device state between steps: KV pages and one row of state per slot. Both are donated to every step.
 
-Letters: R rows of a step; the others are those of `EngineShapes`.
+Letters: R rows of a step. C, N, P, S and V are as in `EngineShapes`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ class SlotState:
     def take(self, rows: Array, drafts: Drafts) -> SlotState:
         """Returns a state for each row of a decode step. `prompt` and `counts` of `sampling` keep all S slots.
 
-        A row with the draft d_i has d_i as its token. Its position and its sampling step are those of its slot, plus i.
+        A row with the draft d_i has d_i as its token. Its position is the slot's position plus i, and its sampling step
+        is the slot's sampling step plus i.
 
         Args:
             rows: i32 `[R]`, the slot of each row; entries of S or more give meaningless values.
@@ -134,8 +135,8 @@ class SlotState:
     def advance(self, rows: Array, tokens: Array, last: Array) -> SlotState:
         """Returns the state after the slots `rows` sampled `tokens`, both i32 `[R]`.
 
-        A slot may be in several rows, of which `last`, bool `[R]`, marks the one with its newest token. Other slots are
-        unchanged. Entries of S or more in `rows` are ignored.
+        A slot may be in several rows. `last`, bool `[R]`, marks the row with the slot's newest token. Slots that are in
+        no row are unchanged. Entries of S or more in `rows` are ignored.
         """
         return replace(
             self,
@@ -161,7 +162,10 @@ class SlotState:
 
 
 def slot_shardings(slots: SlotState, placement: Placement) -> SlotState:
-    """Returns the sharding of each array of the slots. Counts `[S, V]` are split by vocabulary, as logits are."""
+    """Returns the sharding of each array of the slots.
+
+    Counts `[S, V]` are split by vocabulary, as logits are. All other arrays are replicated.
+    """
     shardings = jax.tree.map(lambda leaf: placement.replicated, slots)
     counts = placement.sharding((None, "vocab"), slots.sampling.counts.shape)
     return replace(shardings, sampling=replace(shardings.sampling, counts=counts))

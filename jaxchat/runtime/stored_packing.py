@@ -30,7 +30,7 @@ _STACK = 3  # axes of a stack of matrices
 class RowParts:
     """The rows of one weight in several parts, which all have the same form and the same order of inputs.
 
-    Row i belongs to output `outputs[i]`. Entries beyond the number of rows are outputs of padding.
+    Row i belongs to output `outputs[i]`. Further entries of `outputs` are outputs of padding, which have no rows.
     """
 
     parts: tuple[QuantisedRows, ...]
@@ -54,7 +54,7 @@ class RowsPacking(Protocol):
         """Packs rows that `unsupported_reason` accepts: one weight, or the stack of an expert parameter.
 
         Args:
-            spec: the parameter, of which these rows may be a part.
+            spec: the whole parameter. The rows may be only a part of it.
             outputs: shape of the output axes of these rows.
             stack: the rows of each weight, all in one form.
         """
@@ -75,9 +75,9 @@ class RowsPacking(Protocol):
 class PanelRows:
     """The layout of quantised rows for matrix products on one CPU.
 
-    `target` is the custom call from `native_grouped`, which multiplies by quantised rows. If it is empty, XLA
-    multiplies. `targets` are the custom calls from `native_matmuls`, by dtype, which multiply by other rows. If
-    `targets` is empty, other rows cannot be packed.
+    `target` is the custom call from `native_grouped`. It multiplies by quantised rows. If `target` is empty, XLA
+    multiplies by these rows. `targets` are the custom calls from `native_matmuls`, by dtype. They multiply by rows that
+    are not quantised. If `targets` is empty, such rows cannot be packed.
     """
 
     dtype: str  # of activations, and of weights that are not quantised
@@ -142,7 +142,7 @@ class StoredPacking:
     def _same_form(self, spec: ParamSpec, weights: Sequence[Sequence[Piece]]) -> PackedWeight | None:
         """Packs a parameter whose pieces are quantised in one form, with a stored row for each output.
 
-        Returns None for other pieces.
+        Returns None if pieces have different forms, or if a stored row has weights of several outputs.
         """
         rows = [rows for pieces in weights for _, rows in pieces if isinstance(rows, QuantisedRows)]
         if len(rows) < sum(map(len, weights)) or len({part.form for part in rows}) > 1:

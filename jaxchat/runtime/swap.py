@@ -82,7 +82,7 @@ class Swapper:
     def _blocks(self, ids: np.ndarray) -> list[Array]:
         """Returns `ids`, i32 `[n]`, in blocks of a fixed size, padded with N.
 
-        The id N reads an arbitrary page and writes none.
+        No page has the id N. Reading it returns an arbitrary page, and writing to it has no effect.
         """
         padded = np.full(cdiv(len(ids), self._width) * self._width, self._sizes.pages, np.int32)
         padded[: len(ids)] = ids

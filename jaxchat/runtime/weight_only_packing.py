@@ -1,4 +1,4 @@
-"""Packs quantised and rounded weights in the layout of dense ones, on the devices of a placement.
+"""Packs quantised and rounded weights in the layout of dense weights, on the devices of a placement.
 
 Letters: k inputs, N outputs.
 """
@@ -56,7 +56,7 @@ class WeightOnlyRows:
             spec: the parameter.
             outputs: shape of the output axes of these rows.
             stack: the rows `[N, k]` of each weight, all in one form.
-            inputs: number of inputs in the model, if the rows are padded to whole groups; None: k.
+            inputs: number of inputs in the model; less than k if the rows are padded to whole groups. None: k.
         """
         layout = replace(weight_layout(spec, self.placement), outputs=outputs)
         dtype = jnp.dtype(self.dtype)
@@ -106,7 +106,7 @@ class WeightOnlyPacking:
         return self.layout.placed(spec, outputs_of(spec), rows, _inputs(spec))
 
     def imagined(self, spec: ParamSpec) -> QuantisedRows:
-        """Returns rows of zeros in the form to which `rounded` rounds each matrix of a parameter, for planning."""
+        """Returns rows of zeros for planning, in the form that `rounded` gives to each matrix of a parameter."""
         inputs = _inputs(spec)
         shape = prod(outputs_of(spec)), inputs
         if self._in_groups(spec):
@@ -136,9 +136,9 @@ def weight_layout(spec: ParamSpec, placement: Placement) -> WeightLayout:
 
 
 def _tied(spec: ParamSpec, rows: QuantisedRows, layout: WeightLayout, make: Any) -> WeightOnly | TiedTable:
-    """Returns `make(layout)`, or a `TiedTable` of two such weights, for a table that also serves as head.
+    """Returns `make(layout)`, or a `TiedTable` of two such weights for a table that is also the head.
 
-    A table whose rows have one group and codes of more than 4 bits serves both purposes itself.
+    A table needs only one weight for both purposes if its rows have one group and codes of more than 4 bits.
     """
     weight: WeightOnly = make(layout)
     as_is = rows.group == rows.shape[1] and rows.bits > 4

@@ -29,7 +29,7 @@ def pack(params: dict[str, Any], specs: Specs, packing: Packing) -> dict[str, An
     Args:
         params: parameters on one device.
         specs: the specs of all parameters.
-        packing: packs each weight that tokens are multiplied by.
+        packing: packs each weight of a matrix product.
     """
     for path, spec in specs.items():
         insert(params, path, packed_param(param_at(params, path), spec, packing))
@@ -137,7 +137,10 @@ class Int4Packing:
         return pack_rows([rows], w.shape[:1], w.dtype, self.target, w.shape[1])
 
     def experts(self, w: Array, inputs: int) -> GroupedWeight:
-        """Rounds `w[E, in..., out...]`, a stack of E weights, to 4 bits. The first `inputs` axes are contracted."""
+        """Rounds `w[E, in..., out...]`, a stack of E weights, to 4 bits.
+
+        The first `inputs` axes of each weight are contracted.
+        """
         count, outputs = prod(w.shape[1 : 1 + inputs]), w.shape[1 + inputs :]
         matrices = (np.asarray(matrix, np.float32).reshape(count, -1).T for matrix in w)
         return pack_rows([round_rows(matrix, 4) for matrix in matrices], outputs, w.dtype, self.target, count)

@@ -1,17 +1,17 @@
 """Samples one token per row from logits after temperature, within the row's truncation.
 
-There are two methods. Which one a row uses depends on that row alone, so its neighbours never change its token:
+There are two methods. Which method a row uses depends on that row alone, so its neighbours never change its token:
 
-- If the truncation keeps only tokens among the row's `CANDIDATES` most likely ones, the token is the
-  `argmax(z + Gumbel noise)` over the kept tokens.
+- If the truncation keeps only tokens among the row's `CANDIDATES` most likely ones, the token is the `argmax(z + Gumbel
+  noise)` over the kept tokens.
 - Otherwise a group of tokens is sampled by its probability mass, then a token within the group, both by Gumbel noise.
   The distribution is the same as with noise on every token (arXiv 1110.0567 for the maximum of Gumbel variables). Noise
   on every token would cost 20 times as much.
 
-The second method ignores the truncation at first. If a token is outside the truncation, another one is sampled. The
+The second method ignores the truncation at first. If a token is outside the truncation, another token is sampled. The
 result has the distribution within the truncation (von Neumann's rejection). Testing one token takes one pass over the
-row. Finding all tokens within the truncation takes thirty passes. They are found only in rows whose `TRIES` tokens were
-all outside, and in rows with `top_k`, where one pass cannot test a token.
+row. Finding all tokens within the truncation takes thirty passes. This is done only in rows in which `TRIES` tokens
+were tried and all were outside, and in rows with `top_k`, where one pass cannot test a token.
 
 Letters: S rows, V tokens in the vocabulary.
 """
@@ -59,7 +59,7 @@ def _from_candidates(z: Array, truncation: Truncation, keys: Keys) -> tuple[Arra
     """Samples each row from its `CANDIDATES` most likely tokens, within its truncation.
 
     Returns:
-        The tokens, i32 `[S]`, and whether the row's truncation keeps none but these candidates, bool `[S]`.
+        The tokens, i32 `[S]`, and whether the row's truncation keeps only tokens among these candidates, bool `[S]`.
     """
     vocab = z.shape[-1]
     k, top_p, min_p = truncation.top_k[:, None], truncation.top_p[:, None], truncation.min_p[:, None]
@@ -114,7 +114,7 @@ def _from_groups(z: Array, truncation: Truncation, keys: Keys, rows: Array, trun
 
 
 def _by_groups(z: Array, masses: Array, keys: Keys) -> Array:
-    """Samples one of all groups of a row by its probability mass, then a token of that group. Returns i32 `[S]`."""
+    """Samples in each row a group by its probability mass, then a token of that group. Returns i32 `[S]`."""
     numbers = jnp.arange(masses.shape[-1])[None]
     group = jnp.argmax(masses + gumbel(keys, numbers + GROUP_IDS), axis=-1)[:, None]
     ids = group * GROUP + jnp.arange(GROUP)

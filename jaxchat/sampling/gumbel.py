@@ -2,7 +2,7 @@
 
 This is `jax.random` with the threefry generator written out. The key of a step is `fold_in(fold_in(key(seed), choice),
 step)`. The bits of token `j` are element `j` of `jax.random.bits(key, (V,))`. Because single elements can be addressed,
-a short list of candidates gets exactly the noise that the whole row would.
+a short list of candidates gets exactly the noise that the whole row would give them.
 
 Letters: S rows, V tokens in the vocabulary.
 """

@@ -31,10 +31,10 @@ def add_bias(mu: Array, state: SamplingState) -> Array:
 def apply_penalties(mu: Array, state: SamplingState) -> Array:
     """Applies the repetition penalty, then frequency and presence penalties, in vLLM's order.
 
-    The repetition penalty concerns each token of the prompt or the answer. It divides a positive logit and multiplies
-    others (arXiv 1909.05858, `RepetitionPenaltyLogitsProcessor` of transformers). For its result x, the logit of each
-    token j is then `x[j] - count[j] * frequency_penalty - (count[j] > 0) * presence_penalty`. `count[j]` is how often
-    the answer has token j so far. The prompt does not count.
+    The repetition penalty concerns each token of the prompt or the answer. It divides positive logits and multiplies
+    other logits (arXiv 1909.05858, `RepetitionPenaltyLogitsProcessor` of transformers). For its result x, the logit of
+    each token j is then `x[j] - count[j] * frequency_penalty - (count[j] > 0) * presence_penalty`. `count[j]` is how
+    often the answer has token j so far. The prompt does not count.
     """
     counts, repetition = state.counts, state.repetition_penalty[:, None]
     occurs = (counts > 0) | expand_bits(state.prompt, mu.shape[-1])
@@ -46,7 +46,7 @@ def apply_penalties(mu: Array, state: SamplingState) -> Array:
 def restrict(mu: Array, state: SamplingState) -> Array:
     """Applies the ends of the bias range to logits `[S, V]`: +100 leaves only tokens with that bias, -100 bans a token.
 
-    A row stays unchanged if both together would leave no token.
+    A row stays unchanged if the two rules together would leave no token.
     """
     vocab = mu.shape[-1]
     only = jnp.where(state.bias >= EXCLUSIVE, state.bias_ids, vocab)

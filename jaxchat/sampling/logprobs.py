@@ -21,7 +21,7 @@ TOP = 20  # the contract's limit on top_logprobs
 class Logprobs:
     """Natural log-probabilities of the sampled token and of the k most likely tokens.
 
-    k is 20, or V if that is less. The most likely tokens are in descending order, ties by lower id.
+    k is 20, or V if V is less. The most likely tokens are in descending order, ties by lower id.
     """
 
     sampled: Array  # f32 [S]

@@ -45,8 +45,8 @@ class TokenMask:
     def keep(self, limited: Array, mu: Array) -> Array:
         """Returns `limited` with -inf where a token is not allowed.
 
-        A constrained row that would be left without a token takes the allowed part of `mu` instead: a grammar overrides
-        bans and exclusive tokens.
+        If no token would remain in a constrained row, the row takes the allowed part of `mu` instead, because a grammar
+        overrides bans and exclusive tokens.
 
         Args:
             limited: f32 `[S, V]`, logits after bans and exclusive tokens.

@@ -80,7 +80,7 @@ def find_processors(names: Iterable[str]) -> tuple[LogitsProcessor, ...]:
 
     Raises:
         RegistryError: a name is not registered.
-        ValueError: the `identity` of a processor raises it.
+        ValueError: a processor has no `identity`.
     """
     processors = tuple(LogitsProcessor(name, LOGITS_PROCESSORS.get(name)) for name in names)
     for processor in processors:

@@ -50,8 +50,8 @@ def sample(
     """Samples each row by its own parameters.
 
     The order is: logit bias; repetition, frequency and presence penalties; processors; exclusive tokens and bans;
-    grammar and `min_tokens`; temperature; `top_k`, `top_p` and `min_p`. Penalties are in vLLM's order. The
-    temperature and the steps after it are in the order of transformers.
+    grammar and `min_tokens`; temperature; `top_k`, `top_p` and `min_p`. Penalties are in vLLM's order. The temperature
+    and the steps after it are in the order of transformers.
 
     Features that no active row uses are skipped by `lax.cond` on a scalar of the batch. They then cost nothing and need
     no separate program. Each feature leaves rows that do not use it unchanged, so a neighbour never changes a token.
@@ -61,15 +61,16 @@ def sample(
         logits: `[S, V]` f32, raw.
         state: parameters and history of the S rows.
         active: `[S]` bool; the result of inactive rows is meaningless.
-        valid: number of ids, counted from 0, that are tokens; the rest is padding.
+        valid: number of ids, counted from 0, that are tokens. Ids from `valid` on are padding.
         report: which logits the log-probabilities are computed from. "raw": the model's. "processed": those after bias,
             penalties, processors, exclusive tokens, bans and grammar, and in rows that are not greedy also after
             temperature and truncation. These describe the distribution from which the token was sampled.
         token_mask: tokens that grammars allow; None if no row has a grammar.
-        history: where each row's history is in `state.counts` and `state.prompt`; None if they correspond one to one.
+        history: where each row's history is in `state.counts` and `state.prompt`; None if row i has the history at
+            index i.
         processors: applied in order after penalties and before exclusive tokens, bans, grammar and temperature. A
-            processor therefore cannot bring back a banned or masked token. A row is also not `finite` if its largest
-            logit after the processors, bans and grammar is not.
+            processor therefore cannot bring back a banned or masked token. A row is also reported as not `finite` if
+            its largest logit after processors, bans and grammar is not finite.
 
     Raises:
         ValueError: a processor returns another shape or dtype; raised while the program is traced.
@@ -78,7 +79,7 @@ def sample(
     def raw_logits() -> Array:
         """Returns the logits with padding masked.
 
-        Each branch calls this function, because XLA would write a value that several branches share to memory.
+        Each branch calls this function, because XLA would write a shared value to memory.
         """
         return mask_padding(logits, valid)
 
@@ -158,7 +159,7 @@ def _tempered(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
 def _processed(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
     """Returns the logits of the distribution that each row samples from, f32 `[S, V]`.
 
-    Those of greedy rows are taken before temperature and truncation.
+    In greedy rows, they are the logits before temperature and truncation.
     """
     return _truncation(state).only(sampled_rows, mu.shape[-1]).apply(_tempered(mu, state, sampled_rows))
 

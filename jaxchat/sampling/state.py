@@ -187,7 +187,7 @@ class SamplingState:
 
         Args:
             rows: i32 `[R]`, the slot of each row; entries of S or more give meaningless values.
-            ahead: i32 `[R]`, the number of drafts before each row's sample, which is added to the step of its slot.
+            ahead: i32 `[R]`, the number of drafts before each row's sample. It is added to the slot's step.
         """
         taken = self._gathered(rows, wide=False)
         return replace(taken, step=taken.step + ahead)
@@ -206,9 +206,10 @@ class SamplingState:
         return replace(self, **{name: getattr(self, name).at[rows].get(mode="clip") for name in names})
 
     def advance(self, rows: Array, tokens: Array) -> SamplingState:
-        """Returns the state after the slots `rows` sampled `tokens`, both i32 `[R]`.
+        """Returns the state after the slots numbered in `rows` sampled `tokens`, both i32 `[R]`.
 
-        A slot may be in several rows. Entries of S or more in `rows` are ignored. All S slots remain.
+        A slot that `rows` has several times advances once for each. Numbers of S or more are ignored. The result has
+        all S slots, unlike that of `take`.
         """
         counts = self.counts.at[rows, tokens].add(1, mode="drop")
         return replace(self, step=self.step.at[rows].add(1, mode="drop"), counts=counts)

@@ -15,9 +15,9 @@ _ONE = 0x3F800000  # the bits of 1.0f; non-negative floats compare as their bits
 
 
 class Ranking(NamedTuple):
-    """Unnormalised probabilities of each row's tokens, and the sum that its nucleus must reach.
+    """Unnormalised probabilities of each row's tokens, and the sum that the row's nucleus must reach.
 
-    The unit of both is the probability of the row's likeliest token.
+    Both are relative to the probability of the row's likeliest token.
     """
 
     weight: Array  # f32 [S, V]
@@ -35,7 +35,7 @@ class Ranking(NamedTuple):
         Args:
             tokens: i32 `[S]`.
             top_p: f32 `[S]`, as for `of`; 1 keeps all tokens.
-            min_p: f32 `[S]`, at most 1, the least probability relative to that of the likeliest token.
+            min_p: f32 `[S]`, at most 1, the least probability that is kept, as a fraction of the likeliest token's.
         """
         weight, goal, token = self.weight, self.goal, tokens[:, None]
         weight_of_token = jnp.take_along_axis(weight, token, axis=-1)
@@ -91,7 +91,9 @@ def _float(bits: Array) -> Array:
 
 
 def _drop_surplus_ties(keep: Array, tied: Array, weight: Array, goal: Array) -> Array:
-    """Returns `keep` without the tied tokens that the nucleus does not need. Those with the lowest ids remain.
+    """Returns `keep` without the tied tokens that the nucleus does not need.
+
+    Among tied tokens, those with the lowest ids remain.
 
     Args:
         keep: tokens at least as likely as the least likely one of the nucleus, bool `[S, V]`.

@@ -1,7 +1,7 @@
 """Searches rows for their largest entries, without sorting.
 
-The vocabulary is divided into groups of 128. One cheap pass over the groups finds those with the largest entries, or
-the mass of each. Where k differs by row, bisection finds the k-th largest entry.
+The vocabulary is divided into groups of 128. One cheap pass over the groups finds the groups with the largest entries,
+or the probability mass of each group. Where k differs by row, bisection finds the k-th largest entry.
 
 Letters: S rows, V tokens in the vocabulary.
 """
@@ -29,7 +29,7 @@ def top_k(x: Array, k: int) -> tuple[Array, Array]:
     1.4 ms.
 
     Returns:
-        Values `[S, k]` and ids i32 `[S, k]`. If fewer than k entries are above -inf, the ids of the others are
+        Values `[S, k]` and ids i32 `[S, k]`. If fewer than k entries are above -inf, the ids of the other entries are
         meaningless and may be V or more.
     """
     groups = grouped(x)
@@ -58,8 +58,8 @@ def log_masses(z: Array) -> Array:
 def kth_largest(x: Array, k: Array) -> tuple[Array, Array]:
     """Returns the k-th largest entry of each row, ties by lower id: its value f32 `[S, 1]` and its id i32 `[S, 1]`.
 
-    Bisection over values and then over ids needs no `[S, V]` result, unlike a sort. Both share a loop, which halves the
-    time to compile.
+    Bisection over values and then over ids needs no `[S, V]` result, unlike a sort. The two bisections share a loop,
+    which halves the time to compile.
 
     Args:
         x: f32 `[S, V]`, without NaN.

@@ -18,7 +18,7 @@ from jaxchat.sampling.topk import kth_largest
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Truncation:
-    """The limits of the tokens that each of S rows may sample, besides the likeliest, which always remains.
+    """The limits of the tokens that each of S rows may sample. The likeliest token always remains.
 
     `top_k` keeps the `top_k` likeliest tokens, ties by lower id. `top_p` keeps the nucleus of these, by their
     renormalised probabilities. `min_p` keeps tokens with at least this fraction of the likeliest token's probability.
@@ -29,7 +29,7 @@ class Truncation:
     min_p: Array  # f32 [S]; 0: all tokens
 
     def only(self, rows: Array, vocab: int) -> Truncation:
-        """Returns the same limits for the rows that `rows`, bool `[S]`, marks, and no limits for the others."""
+        """Returns the same limits for the rows that `rows`, bool `[S]`, marks, and no limits for other rows."""
         return Truncation(
             top_k=jnp.where(rows, self.top_k, vocab),
             top_p=jnp.where(rows, self.top_p, 1.0),

@@ -35,11 +35,11 @@ class BenchConfig(Settings):
     warmup: int = setting(10, "requests before these, at the same load, that are not counted", metavar="N", least=0)
     endpoint: Endpoint = setting("chat", "chat is /v1/chat/completions, completions is /v1/completions")
     model: str | None = setting(None, "model id", metavar="ID", default_text="the first that the server lists")
-    prompt_tokens: int = setting(256, "length of prompts of random words, about", metavar="TOKENS", least=1)
+    prompt_tokens: int = setting(256, "approximate length of prompts of random words", metavar="TOKENS", least=1)
     output_tokens: int = setting(128, "length of answers", metavar="TOKENS", least=1)
     dataset: str | None = setting(
         None,
-        "prompts instead: JSON lines with prompt, messages, or the body of a batch; max_tokens of a line counts",
+        "file with prompts to send instead: JSON lines with prompt, messages or a batch's body, and perhaps max_tokens",
         metavar="FILE",
     )
     ignore_eos: bool = setting(

@@ -18,7 +18,7 @@ _BUSY = 0.9  # fraction of a processor
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and percentiles of durations, in seconds; NaN without any."""
+    """Mean and percentiles of durations, in seconds. Without any durations, all of them are NaN."""
 
     mean: float
     p50: float
@@ -34,7 +34,7 @@ class Generator:
     Attributes:
         late: by how many seconds requests were sent too late.
         delay: by how many seconds arrivals were noted too late.
-        busy: fraction of one processor that it used.
+        busy: fraction of one processor that this process used.
         bottleneck: whether `late`, `delay` or `busy` is so large that the figures describe the generator too.
     """
 
@@ -84,7 +84,7 @@ class LoadFigures:
 def load_figures(
     kind: Literal["rate", "concurrency"], load: float, timings: Sequence[Timing], watch: GeneratorWatch
 ) -> LoadFigures:
-    """Returns the figures of a load. `timings` has its requests without those of the warm-up."""
+    """Returns the figures of a load. `timings` are those of all its requests except the warm-up."""
     complete = [timing for timing in timings if not timing.error]
     seconds = max(timing.end for timing in timings) - min(timing.scheduled for timing in timings)
     output = sum(timing.output_tokens for timing in complete)

@@ -19,12 +19,12 @@ _BEAT = 0.01  # seconds between two looks at the loop
 async def open_loop(send: Send, bodies: Sequence[Body], rate: float, rng: Random) -> list[Timing]:
     """Sends requests at random moments, independent of answers. Returns their times in the order of sending.
 
-    The moments are those of a Poisson process of which the number of arrivals is known.
+    The moments are those of a Poisson process with exactly `len(bodies)` arrivals in `len(bodies) / rate` seconds.
 
     Args:
-        send: sends a request that was due at a moment.
+        send: sends a request. Its second argument is when the request is due, in seconds of `time.perf_counter`.
         bodies: the requests.
-        rate: requests a second, so the last is due after about `len(bodies) / rate` seconds.
+        rate: requests a second.
         rng: decides the moments.
     """
     begin, running = time.perf_counter(), []
@@ -54,9 +54,9 @@ class GeneratorWatch:
     """The load of this process while it sent requests.
 
     Attributes:
-        delays: seconds by which the loop was late, at moments 10 ms apart. A token that arrives then is noted that much
-            too late.
-        busy: fraction of one processor that it used.
+        delays: seconds by which the loop was late, at moments 10 ms apart. A token that arrives at such a moment is
+            noted too late by these seconds.
+        busy: fraction of one processor that this process used.
     """
 
     delays: list[float] = field(default_factory=list)
@@ -65,7 +65,7 @@ class GeneratorWatch:
 
 @asynccontextmanager
 async def watching() -> AsyncIterator[GeneratorWatch]:
-    """Yields a watch of this process, which is complete when the context ends."""
+    """Yields a watch of this process. The figures of the watch are complete when the context ends."""
     watch = GeneratorWatch()
     began, used = time.perf_counter(), time.process_time()
     beats = asyncio.ensure_future(_beat(watch.delays))

@@ -15,7 +15,7 @@ from serving.bench.figures import LoadFigures
 
 
 def draw(results: Sequence[LoadFigures], path: Path) -> None:
-    """Writes a picture in the format of the file's ending, such as .png or .svg."""
+    """Writes a picture in the format that the extension of `path` names, such as .png or .svg."""
     ordered = sorted(results, key=lambda figures: figures.load)
     loads = [figures.load for figures in ordered]
     figure, panes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")

@@ -1,4 +1,4 @@
-"""Makes the requests of a measurement: prompts of random words of about a given length, or those of a file."""
+"""Makes the requests of a measurement. Prompts are random words of about a given length, or come from a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS = _WORDS.split()
 
 @dataclass(frozen=True)
 class PromptLength:
-    """The length of prompts of random words: the tokens of a prompt without words, and those of one word."""
+    """The length in tokens of prompts of random words. A prompt of n words has about `fixed + n * word` tokens."""
 
     fixed: float
     word: float
@@ -36,7 +36,7 @@ class PromptLength:
 
 
 def measured_length(short: tuple[int, int], long: tuple[int, int]) -> PromptLength:
-    """Derives the length of prompts from two whose tokens a server counted, each given as (words, tokens)."""
+    """Derives the length of prompts from two examples, (words, tokens), whose tokens a server has counted."""
     word = max((long[1] - short[1]) / (long[0] - short[0]), 0.1)
     return PromptLength(short[1] - word * short[0], word)
 
@@ -63,7 +63,7 @@ class Prompts:
         return list(islice(self._from_dataset() if self._rows else self._random(name), count))
 
     def body(self, words: Sequence[str], rng: Random) -> Body:
-        """Returns a request whose prompt is those words, with a random seed."""
+        """Returns a request with a random seed, whose prompt is `words`."""
         return self._body(_prompt(self._config, " ".join(words)), rng.getrandbits(31))
 
     def _random(self, name: str) -> Iterator[Body]:
@@ -99,9 +99,9 @@ def _read(path: Path, config: BenchConfig) -> Sequence[Body]:
 
 
 def _row(config: BenchConfig, line: str, place: str) -> Body:
-    """Returns the fields that a line of the dataset gives to a body for the endpoint: the prompt and settings.
+    """Returns the fields that a line of the dataset adds to a request body: the prompt, and perhaps settings.
 
-    A line of a batch gives those of its body.
+    If the line is a line of a batch, the fields are those of the batch line's `body`.
 
     Raises:
         ValueError: the line is not JSON, its body is not an object, or it has no prompt for the endpoint.

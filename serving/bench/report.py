@@ -22,7 +22,7 @@ _NAMES = {
 
 
 def markdown(results: Sequence[LoadFigures]) -> str:
-    """Returns a table of loads, one of latencies, and notes on errors and on the generator."""
+    """Returns a table of loads, a table of latencies, and notes on errors and on the load generator."""
     loads, latencies, notes = [], [], []
     for figures in results:
         label = load_label(figures)
@@ -39,7 +39,7 @@ def load_label(figures: LoadFigures) -> str:
 
 
 def write_json(path: Path, facts: dict[str, Any], results: Sequence[LoadFigures]) -> None:
-    """Writes facts and figures, durations in seconds. Figures without a value are null."""
+    """Writes facts and figures. Durations are in seconds, and figures without a value are null."""
     value = facts | {"loads": [asdict(figures) for figures in results]}
     path.write_text(json.dumps(_without_nan(value), indent=1, allow_nan=False) + "\n", "utf-8")
 

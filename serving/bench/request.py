@@ -46,7 +46,7 @@ class StreamError(Exception):
 async def send(
     session: aiohttp.ClientSession, url: str, body: dict[str, Any], scheduled: float | None = None
 ) -> Timing:
-    """Sends a request whose answer is streamed, and returns its times. If it fails, their `error` says why.
+    """Sends a request whose answer is streamed, and returns its times. A failed request has times with an `error`.
 
     Args:
         session: connections to the server.

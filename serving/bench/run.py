@@ -17,7 +17,7 @@ from serving.bench.request import Timing, send
 if TYPE_CHECKING:
     import aiohttp
 
-_TIMES = (1, 2)  # how often the prompts that show how many tokens a word has have each word
+_TIMES = (1, 2)  # how often each of the two prompts that measure the tokens of a word repeats all words
 
 
 class Bench:
@@ -76,7 +76,7 @@ class Bench:
             raise ChatError(f"{self._base}/v1/models does not list a model; name one by --model") from None
 
     async def _prompt_length(self) -> PromptLength | None:
-        """Measures how many tokens words have, by two requests. Returns None for a dataset, which needs no words.
+        """Measures with two requests how many tokens a word has. Returns None for a dataset, which needs no words.
 
         Raises:
             ChatError: the server does not answer a request, or does not count the tokens of its prompt.

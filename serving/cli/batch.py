@@ -1,8 +1,8 @@
-"""Answer a file of requests in OpenAI's batch format, by a model loaded for it or by a server.
+"""Answer a file of requests in OpenAI's batch format, with a model that this command loads, or through a server.
 
-Each line of INPUT is an object with custom_id, method, url and body. OUTPUT gets a line for each, in the same order.
-After an interruption, even by kill -9, the same command continues, and OUTPUT becomes the same, byte for byte. Until
-all requests are done, their lines are in OUTPUT.state.
+Each line of INPUT is a request: an object with custom_id, method, url and body. OUTPUT gets one line for each request,
+in the same order. After an interruption, even by kill -9, the same command continues, and OUTPUT becomes the same, byte
+for byte. Until all requests are done, the lines that are done are in OUTPUT.state.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answers the requests. Returns 0 if all are done, 1 if the run stopped early and can be continued.
+    """Answers the requests. Returns 0 if all are done, or 1 if the run stopped early and can be continued.
 
     Raises:
         ChatError: the server refuses to say which model it serves.
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _pin_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns the settings, besides the fingerprint, on which answers depend.
+    """Returns the settings that answers depend on, besides the fingerprint.
 
     Sets the date for templates to the day on which the batch was begun, unless a flag sets it.
     """

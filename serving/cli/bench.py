@@ -1,7 +1,7 @@
 """Measure latency and throughput of a server of the OpenAI API, at one load or at several.
 
-Requests are streamed. Latencies count from the moment at which a request was due, and tokens are those of the server's
-usage. Tables go to standard output, in Markdown.
+Requests are streamed. Latencies begin at the moment at which a request was due. The server counts the tokens, in the
+usage of each answer. Tables go to standard output, in Markdown.
 """
 
 from __future__ import annotations

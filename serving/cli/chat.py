@@ -168,7 +168,7 @@ def _connect(args: argparse.Namespace) -> Client:
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file is unusable, or a flag is for a setting that only that server has.
+        ValueError: a file is unusable, or a flag such as `--template-date` is for a setting of the server.
     """
     for name in TEMPLATE_SETTINGS:
         if getattr(args, name) is not None:

@@ -1,6 +1,6 @@
 """Convert a model to the Orbax format, which loads directly onto any number of devices, or round its weights.
 
-Serve the new directory like the old one. Unless weights are rounded, it gives the same answers.
+Serve the new directory like the old one. The answers are the same, unless weights are rounded.
 """
 
 from __future__ import annotations

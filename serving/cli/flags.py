@@ -65,7 +65,7 @@ def from_flags(args: argparse.Namespace, config: type[Config], **fixed: Any) -> 
     Args:
         args: the parsed flags.
         config: the configuration class.
-        fixed: settings whose flags are not read.
+        fixed: values of settings whose flags are not read.
     """
     names = [field.name for field in fields(config) if field.name not in fixed]  # type: ignore[arg-type]
     return config(**{name: _value(getattr(args, name)) for name in names}, **fixed)
@@ -126,7 +126,7 @@ def _shown(default: Any) -> str:
 
 
 def _value(value: Any) -> Any:
-    """Converts argparse's value of a flag to a setting's. Raises ValueError if `none` stands beside other values."""
+    """Converts a flag's value to the setting's. Raises ValueError for a list that has `none` beside other values."""
     if not isinstance(value, list):
         return value
     if None in value and len(value) > 1:

@@ -29,7 +29,7 @@ class ModelChoice:
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that name models, and those of chat requests."""
+    """Adds the flags that name models, and the flags with settings of chat requests."""
     text = "model directory, GGUF file, hub id, or 'bundled' for the small model in the package (default: bundled)"
     group = parser.add_argument_group("models")
     group.add_argument("--model", action="append", help=f"{text}; give it once for each model to serve")
@@ -63,7 +63,7 @@ def models_from_flags(args: argparse.Namespace) -> list[ModelChoice]:
 def check_combination(
     models: Sequence[ModelChoice], serve: ServeConfig, engine: EngineConfig, multihost: MultihostConfig
 ) -> None:
-    """Raises ValueError for settings with which a server can have only one model."""
+    """Raises ValueError if there are several models and a setting allows only one."""
     if len(models) == 1:
         return
     if multihost.processes > 1:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jaxchat.errors import ModelError
+from jaxchat.errors import ModelError, safe_repr
 from jaxchat.model_directory import gguf_files
 
 
@@ -46,10 +46,13 @@ def _facts(path: Path) -> str:
     if path.is_file():
         return f"GGUF, {path.stat().st_size / 1e6:.1f} MB"
     try:
-        config: dict[str, Any] = json.loads((path / "config.json").read_text("utf-8"))
+        config: Any = json.loads((path / "config.json").read_text("utf-8"))
     except ValueError as error:
         raise ModelError(f"{path / 'config.json'}: {error}") from None
-    facts = [", ".join(config.get("architectures") or ["unknown architecture"])]
+    if not isinstance(config, dict):
+        raise ModelError(f"{path / 'config.json'}: expected an object, got {safe_repr(config)}")
+    names = config.get("architectures")
+    facts = [", ".join(map(str, names)) if names and isinstance(names, list) else "unknown architecture"]
     for key, label in (
         ("num_hidden_layers", "layers"),
         ("hidden_size", "wide"),

@@ -49,7 +49,9 @@ def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Calla
 
 
 def open_leader(model: str, engine: EngineConfig, config: MultihostConfig) -> Leader:
-    """Returns a leader that listens for followers. Until `lost` is replaced, the loss of one ends this process.
+    """Returns a leader that listens for followers. If a follower is lost, the leader ends this process.
+
+    The caller can set the leader's attribute `lost` to a function that does something else.
 
     Raises:
         ModelError: the model is not found, or lacks `config.json` or `tokenizer.json`.
@@ -61,7 +63,10 @@ def open_leader(model: str, engine: EngineConfig, config: MultihostConfig) -> Le
 
 
 def leave_multihost() -> None:
-    """Waits at most 30 seconds for the other processes, then leaves the multihost group. The leader calls it last."""
+    """Waits at most 30 seconds until all processes leave the multihost group, and leaves it together with them.
+
+    The leader calls this after `Leader.end`.
+    """
     from jaxchat.multihost.follower import leave_multihost as leave
 
     leave()
@@ -99,8 +104,8 @@ def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, repo
 def exit_on_failure(work: Callable[[], int]) -> int:
     """Runs `work` and returns 0 if its exit status is 0. Otherwise ends the process at once with that status.
 
-    Reports an exception of `work` and then uses status 1, or 130 for KeyboardInterrupt. A normal exit would wait for
-    Python threads and JAX processes that may never finish.
+    If `work` raises an exception, reports it and uses status 1, or 130 for KeyboardInterrupt. A normal exit would wait
+    for Python threads and JAX processes that may never finish.
     """
     try:
         status = work()

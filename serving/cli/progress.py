@@ -25,8 +25,8 @@ _ENDS = {"building kernels": "Built kernels in {seconds:.0f} s.", "compiling pro
 class Progress(ProgressBars):
     """A callable `report(stage, done, total)` that shows progress: bars at a terminal, otherwise lines.
 
-    At a terminal, also prints a line before kernels are built or programs are compiled. The line says that this happens
-    at a first start only.
+    At a terminal, also prints a line before kernels are built or programs are compiled. The line says that only a first
+    start needs this.
     """
 
     def __init__(self, folder: Path | None = None, say: Say = to_stderr, *, leave: bool = True) -> None:

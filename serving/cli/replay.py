@@ -1,8 +1,8 @@
 """Ask a recorded request again, with its seed, and say whether the answer is the same.
 
-RECORD is JSON with the objects request and response, or has such an object on each line. `jaxchat chat --record FILE`
-writes such a file. With ANSWERS, RECORD is the input of a batch and ANSWERS its output. The status is 0 if all answers
-are equal, otherwise 1.
+RECORD is a file with one record in JSON, or with one on each line. A record is an object with request and response.
+`jaxchat chat --record FILE` writes such a file. If ANSWERS is given, RECORD is the input of a batch, and ANSWERS is the
+output of the batch. The status is 0 if all answers are equal, otherwise 1.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ async def _replay(records: list[Record], target: OpenTarget) -> int:
 
 
 async def _compare(record: Record, target: Target) -> bool:
-    """Asks one request again, prints what came of it, and returns whether the answers are equal."""
+    """Asks one request again, prints how the answers compare, and returns whether they are equal."""
     try:
         now = json_of(await target.send("POST", record.path, json.dumps(record.request).encode()))
     except ChatError as error:

@@ -107,7 +107,7 @@ def _check(serve: ServeConfig, *, listens: bool) -> None:
 def _load(
     models: Sequence[ModelChoice], engine: EngineConfig, folder: Path | None, say: Callable[[str], None]
 ) -> list[Session]:
-    """Loads models one after the other. Raises ModelError and more, as `jaxchat.api.load_session`."""
+    """Loads models one after the other. Raises the exceptions of `jaxchat.api.load_session`, such as ModelError."""
     from jaxchat.api import load_session  # imports jax
 
     if len(models) > 1:

@@ -1,4 +1,4 @@
-"""Flags of the commands that answer requests by a model that they load, or by a server."""
+"""Flags of the commands that answer requests with a model that they load, or through a server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OpenTarget = Callable[[], AbstractAsyncContextManager[Target]]
 
 
 def add_target_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags for a model to load, and for a server to use instead."""
+    """Adds the flags that name a model to load, or a server to use instead of a model."""
     text = "model directory, GGUF file, hub id, or 'bundled' (default: bundled, if --url is not given)"
     parser.add_argument("--model", help=text)
     parser.add_argument("--url", help="server to use instead of loading a model, as http://host:8000", metavar="URL")

@@ -1,8 +1,8 @@
-"""Runs the processes of a model as Ray actors. Ray places and watches them, and starts all again if one is lost.
+"""Runs the processes of a model as Ray actors. Ray places and watches them. If one is lost, Ray starts all again.
 
-A Ray Serve replica leads, and starts one actor for each follower. All are in the placement group of the replica, which
-Ray Serve makes and removes with it. If a process is lost, the leader ends, Ray ends the actors that it owns, and Ray
-Serve starts a new replica. docs/multihost.md tells of multihost groups.
+A Ray Serve replica is the leader, and starts one actor for each follower. All are in the placement group of the
+replica. Ray Serve makes and removes this group together with the replica. If a process is lost, the leader ends, Ray
+ends the leader's actors, and Ray Serve starts a new replica. docs/multihost.md describes multihost groups.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class GroupConfig:
 
     @classmethod
     def of(cls, model: str, settings: Mapping[str, Any]) -> GroupConfig:
-        """Returns the configuration that `settings` describe, which are named as in the three classes.
+        """Returns a configuration with `settings`, whose names are fields of the three classes of settings.
 
         Raises:
             TypeError: a name is unknown, or a value has the wrong type.
@@ -80,7 +80,7 @@ def replica_options(processes: int, bundle: Mapping[str, float], strategy: str =
     """Returns options of a Ray Serve deployment whose replicas have one bundle of resources for each process.
 
     Args:
-        processes: number of processes, one for each bundle. The replica is in the first.
+        processes: number of processes and of bundles. The replica uses the first bundle.
         bundle: resources of one process, as in {"CPU": 1, "TPU": 4}.
         strategy: how Ray spreads the bundles over nodes.
     """
@@ -92,7 +92,7 @@ def replica_options(processes: int, bundle: Mapping[str, float], strategy: str =
 
 
 class Group:
-    """The processes of one model, of which this one answers requests.
+    """The processes of one model. This process leads the others and answers the requests.
 
     Args:
         config: settings of the model and of its processes.
@@ -105,7 +105,7 @@ class Group:
         self.session: Session
 
     async def start(self) -> Session:
-        """Starts the followers, loads the model in all processes, and returns the session, which is started.
+        """Starts the followers, loads the model in all processes, and returns a session that has been started.
 
         Raises:
             ModelError: the model cannot be loaded.

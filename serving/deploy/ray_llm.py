@@ -11,7 +11,7 @@
     serve.run(build_openai_app({"llm_configs": [config]}))
 
 `engine_kwargs` has the settings of the engine, of requests and of multihost groups. With `processes`, each replica is a
-group of that many processes, each on another node (`serving.deploy.ray_group`). docs/multihost.md has the rest.
+group of that many processes, each on another node (`serving.deploy.ray_group`). docs/multihost.md tells more.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Answers = AsyncGenerator[Any, None]
 
 
 class _Exact:
-    """A mixin of answers that keep their JSON as it was made. Ray's classes would add keys."""
+    """A mixin for answers of Ray's classes. Keeps the JSON of jaxchat, to which Ray's classes would add keys."""
 
     body: Any
 
@@ -94,7 +94,7 @@ class RayLLMServer(LLMServerProtocol):
         self._app = create_app(self._session)
 
     async def __serve_build_asgi_app__(self) -> Any:
-        """Returns the REST application, which answers without Ray's ingress if Ray streams directly."""
+        """Returns the REST application. If Ray streams directly, clients reach it without Ray's ingress."""
         return self._app
 
     async def chat(self, request: Any, raw_request_info: Any = None) -> Answers:
@@ -157,7 +157,7 @@ class RayLLMServer(LLMServerProtocol):
         await self._group.close()
 
     async def _ask(self, path: str, kind: Any, request: Any, raw_request_info: Any) -> Answers:
-        """Asks the REST application, and yields a whole answer of Ray's class, the events of a stream, or an error."""
+        """Asks the REST application. Yields an answer or an error as an object of Ray's class, or a stream's events."""
         body = dump(request.model_dump(mode="json", by_alias=True, exclude_unset=True)).encode()
         headers = raw_request_info.headers if raw_request_info else {}
         async with contextlib.aclosing(post(self._app, path, body, headers)) as messages:
@@ -194,13 +194,13 @@ def _refusal(path: str) -> Any:
 
 
 def _error(body: Mapping[str, Any], status: int) -> Any:
-    """Returns Ray's class of an error, in which the HTTP status takes the place of the code."""
+    """Returns an error as an object of Ray's class. Its `code` is the HTTP status."""
     error = {**body["error"], "code": status}
     return ray_api.ErrorResponse(error=ray_api.ErrorInfo(**error))
 
 
 def _config(llm_config: Any) -> GroupConfig:
-    """Reads Ray's configuration. Raises ValueError for settings that are not applied."""
+    """Reads Ray's configuration. Raises ValueError for settings that this server does not apply."""
     loading, placement = llm_config.model_loading_config, llm_config.placement_group_config or {}
     source = loading.model_source or llm_config.model_id
     if not isinstance(source, str):

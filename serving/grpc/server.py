@@ -37,7 +37,7 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
 
     Args:
         backend: the service that answers the requests.
-        keys: valid API keys, of which each call requires one. None means that no call requires a key.
+        keys: valid API keys. Each call must have one of them. None means that calls need no key.
     """
 
     def __init__(self, backend: ChatBackend, keys: ApiKeys | None = None):
@@ -135,7 +135,7 @@ class GrpcServer:
         host: address to listen on.
         port: port to listen on. 0 picks a free one.
         max_body: largest request, in bytes.
-        keys: valid API keys, of which each call of the chat service requires one. None means that none does.
+        keys: valid API keys. Each call of the chat service must have one of them. None means that calls need no key.
         tls: certificate and key. None means that connections are not encrypted.
         least_ping_ms: least time in milliseconds between two pings of a client. The connections of clients that ping
             more often are closed.

@@ -1,4 +1,4 @@
-"""A follower's connection: joins a leader, compares itself with it, receives steps, detects the leader's loss."""
+"""A follower's connection: joins a leader, compares the two processes, receives steps, detects the leader's loss."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Follower:
         self.distributed = f"{self._config.host}:{begin.distributed_port}"
 
     def agree(self, digests: Mapping[str, str]) -> None:
-        """Sends the digests of this process's weights and programs to the leader, and waits for its reply.
+        """Sends the digests of this process's weights and programs to the leader, and waits for the leader's reply.
 
         Raises:
             MultihostError: the digests of a process differ, a process is late, or the leader is lost.

@@ -83,7 +83,7 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         """Waits for the digests of all followers.
 
         Raises:
-            MultihostError: a follower has other digests, is late or is lost.
+            MultihostError: the digests of a follower differ, or a follower is late or lost.
         """
         with self._changed:
             followers = self._followers.values()

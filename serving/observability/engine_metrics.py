@@ -1,4 +1,4 @@
-"""The part of the metrics page that is read from the engines at each scrape, so that it costs no step any time."""
+"""The part of the metrics page that is read from the engines at each scrape. Engine steps spend no time on it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class EngineMetrics(Collector):
     """A collector that reads the loads, the totals and the sizes of engines, one for each model.
 
     Args:
-        sessions: own the engines.
-        prefix: what the names begin with, before the colon.
+        sessions: the sessions that own the engines.
+        prefix: the part of metric names before the colon.
     """
 
     def __init__(self, sessions: Sequence[Session], prefix: str) -> None:
@@ -78,7 +78,7 @@ class EngineMetrics(Collector):
         return histogram
 
     def _constant(self, name: str, text: str, model: str, labels: dict[str, str]) -> Metric:
-        """Returns a gauge that is always 1, whose labels have the values."""
+        """Returns a gauge that is always 1. Its labels are `labels` and the model's name."""
         gauge = GaugeMetricFamily(self._name(name), text, labels=("model_name", *labels))
         gauge.add_metric((model, *labels.values()), 1)
         return gauge

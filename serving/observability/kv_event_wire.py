@@ -1,8 +1,8 @@
 """The wire format of vLLM's KV events, which routers read: three frames with one MessagePack array in the last.
 
-The frames of a batch are the topic, its sequence number (8 bytes, big-endian, from 0), and
-`[timestamp, [event, ...], data_parallel_rank]`. An event is an array that begins with its name. Requires the extra
-`kv-events`.
+The frames of a batch are the topic, the sequence number of the batch (8 bytes, big-endian, from 0), and
+`[timestamp, [event, ...], data_parallel_rank]`. An event is an array that begins with the event's name. Requires the
+extra `kv-events`.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class EventBatch:
 def _encoded(event: CacheEvent, alone: bool) -> list[Any]:
     """Returns an event as an array.
 
-    `AllBlocksCleared` means all engines of a server to some routers. If other engines have blocks, the event therefore
-    names the blocks that are gone.
+    Some routers take `AllBlocksCleared` as the end of all blocks of a server, whichever engine sent it. Unless `alone`,
+    the array therefore lists the blocks that are gone.
     """
     match event:
         case ChunksStored(parent, hashes, tokens):

@@ -1,4 +1,4 @@
-"""Publishes what the prefix cache stores and evicts over ZeroMQ, for routers. Requires the extra `kv-events`."""
+"""Publishes over ZeroMQ, for routers, what the prefix cache stores and evicts. Requires the extra `kv-events`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LINGER_MS = 200  # time for the last messages to leave
 
 
 class EventBuffer:
-    """The newest batches by their sequence numbers. Engine threads append, other threads read without a lock.
+    """The newest batches. Engine threads append batches, and other threads read batches without a lock.
 
     Args:
         size: number of batches that are kept.
@@ -33,7 +33,7 @@ class EventBuffer:
         self.next = 0  # sequence number of the next batch
 
     def append(self, rank: int, events: list[CacheEvent]) -> None:
-        """Adds a batch. In a full buffer it takes the place of the oldest one."""
+        """Adds a batch. If the buffer is full, overwrites the oldest batch."""
         with self._lock:
             self._ranks.add(rank)
             batch = EventBatch(self.next, time.time(), rank, events, alone=len(self._ranks) == 1)
@@ -41,7 +41,7 @@ class EventBuffer:
             self.next += 1
 
     def since(self, first: int) -> Iterator[EventBatch]:
-        """Yields the batches from the sequence number `first` on, without those that are kept no longer."""
+        """Yields the batches from the sequence number `first` on. Omits batches that were overwritten."""
         end = self.next
         for sequence in range(max(first, end - len(self._slots)), end):
             batch = self._slots[sequence % len(self._slots)]
@@ -53,7 +53,7 @@ class KvEventPublisher:
     """A cache observer that publishes each batch, and sends batches again on request.
 
     Engine threads only append to a buffer. A subscriber that is too slow misses batches, and sees a gap in the sequence
-    numbers. It can then ask for the missing batches, of which the buffer has the newest.
+    numbers. It can then ask for the missing batches, and gets those that are still in the buffer.
 
     Args:
         endpoint: address of the PUB socket. It is bound if it has `*` or `::` for a host, or if it begins with `ipc:`.
@@ -84,7 +84,7 @@ class KvEventPublisher:
         self._wake.set()
 
     def close(self) -> None:
-        """Publishes what is left, and closes the sockets."""
+        """Publishes the remaining batches, and closes the sockets."""
         self._closing = True
         self._wake.set()
         for thread in self._threads:
@@ -137,7 +137,7 @@ class KvEventPublisher:
                     self._answer(socket, socket.recv_multipart())
 
     def _answer(self, socket: zmq.Socket[bytes], request: list[bytes]) -> None:
-        """Sends the kept batches from a sequence number on, then an empty one. A malformed request gets no answer."""
+        """Sends the buffer's batches from a sequence number on, then an empty batch. Ignores a malformed request."""
         if len(request) != 3 or request[1] or len(request[2]) != SEQUENCE_BYTES:
             log.warning("malformed request for KV events with %d frames", len(request))
             return

@@ -34,7 +34,7 @@ def configure(config: LogConfig) -> None:
 def notices(config: LogConfig) -> Callable[[str], None]:
     """Returns a function that writes a line for the operator to standard error, at any log level.
 
-    With the JSON log format, the line is a JSON object as well.
+    If the log format is JSON, the line is a JSON object.
     """
     if config.log_format == "json":
         starting.setLevel(logging.INFO)

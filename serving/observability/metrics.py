@@ -20,13 +20,13 @@ _WHOLE = (0.1, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 4
 
 
 class Metrics:
-    """An observer that counts requests and tokens of each model. `page` returns these counts and those of the engines.
+    """An observer that counts requests and tokens of each model. `page` returns these counts and the engines' metrics.
 
-    Requests that name no model of the server count for the first one.
+    A request that does not name a model of the server is counted for the first model.
 
     Args:
-        sessions: answer the requests, each for another model.
-        prefix: what the names begin with, before the colon. With "vllm", dashboards for vLLM show this server.
+        sessions: the sessions that answer the requests, one for each model.
+        prefix: the part of metric names before the colon. With "vllm", dashboards for vLLM show this server.
     """
 
     def __init__(self, sessions: Sequence[Session], prefix: str = "jaxchat"):
@@ -53,8 +53,8 @@ class _Families:
 
     Args:
         registry: collects the metrics.
-        prefix: what the names begin with.
-        longest: most tokens of a prompt or an answer, for the bounds of histograms.
+        prefix: the part of metric names before the colon.
+        longest: maximum number of tokens of a prompt or an answer, for the bounds of histograms.
     """
 
     def __init__(self, registry: CollectorRegistry, prefix: str, longest: int) -> None:

@@ -28,7 +28,7 @@ class SessionObservers:
     kv_events: KvEventPublisher | None
 
     def close(self) -> None:
-        """Sends what is left. Blocks for some seconds if a receiver is unreachable."""
+        """Sends everything that was not sent yet. Blocks for some seconds if a receiver is unreachable."""
         for observer in (self.tracing, self.kv_events):
             if observer:
                 observer.close()

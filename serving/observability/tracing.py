@@ -20,8 +20,8 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 class Tracing:
     """An observer that makes a span for each request. A background thread sends the spans in batches.
 
-    A span is a child of the caller's span if the request names one. Whether the caller samples its trace then decides
-    whether the span is sent. Malformed trace headers are ignored.
+    If the request names the caller's span, the new span is a child of that span, and is sent only if the caller samples
+    the trace. Malformed trace headers are ignored.
 
     Args:
         exporter: sends the spans.
@@ -37,7 +37,7 @@ class Tracing:
 
     def finished(self, record: Record) -> None:
         span = self._tracer.start_span(
-            f"chat {record.model[:_SHOWN]}",
+            f"{record.operation} {record.model[:_SHOWN]}",
             context=_parent(record),
             kind=SpanKind.SERVER,
             start_time=_nanoseconds(record.accepted),
@@ -60,14 +60,14 @@ def otlp(endpoint: str) -> Tracing:
 
 
 def _parent(record: Record) -> Context:
-    """Returns the context of the caller's span; an empty one without a valid `traceparent`."""
+    """Returns the context of the caller's span, or an empty context if `traceparent` is missing or invalid."""
     headers = {"traceparent": record.traceparent, "tracestate": record.tracestate}
     return _PROPAGATOR.extract({name: value for name, value in headers.items() if value}, context=Context())
 
 
 def _attributes(record: Record) -> dict[str, Any]:
     attributes: dict[str, Any] = {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": record.operation,
         "gen_ai.provider.name": "jaxchat",
         "gen_ai.request.model": record.model[:_SHOWN],
         "gen_ai.request.stream": record.streamed,

@@ -68,14 +68,14 @@ async def run_batch(
         target: answers the requests.
         settings: what the answers depend on besides the requests and the model.
         config: settings of the run. `concurrency` must be set.
-        progress: told after each line.
+        progress: called after each line.
 
     Raises:
         ChatError: the target does not say which model it serves.
         EngineFailed, Unreachable: the target does not answer the first request, which asks for the model.
-        Interrupted: the target fails later, answers no more, or serves another model than before.
+        Interrupted: the target fails or stops answering later, or serves another model than before.
         OSError: a file cannot be read or written.
-        ValueError: the state of the output does not fit, as `BatchState` says.
+        ValueError: the output file or its state is not of this batch (see `BatchState`).
     """
     model = await served_model(target)
     header = {"input_sha256": source.sha256, "model": model.id, "fingerprint": model.fingerprint, **settings}
@@ -130,10 +130,10 @@ class _Run:
             self._progress(self._state.done, self._summary.total, self._summary.tokens)
 
     async def _answer(self, line: BatchLine) -> bytes:
-        """Returns the output line of a request. Sends the request again while the target cannot take it.
+        """Returns the output line of a request. Sends the request again and again until the target takes it.
 
         Raises:
-            Interrupted: the target fails, answers no more, or serves another model than before.
+            Interrupted: the target fails, does not answer for `retry_seconds`, or serves another model than before.
         """
         delay = _DELAY
         while True:
@@ -171,7 +171,7 @@ class _Run:
 
 
 def _passing(reply: Reply) -> bool:
-    """Returns whether a response is due to the server's state and not to the request: a later response may differ."""
+    """Returns whether the server's state, not the request, caused a response, so that a later response may differ."""
     if reply.status == 500:
         return reply.headers.get("x-should-retry") != "false"
     return reply.status in (401, 403, 408, 409, 425, 429) or reply.status > 500

@@ -1,4 +1,4 @@
-"""Joins the chunks of a streamed answer to the answer."""
+"""Joins the chunks of a streamed answer into the whole answer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_events(text: str) -> list[Json]:
 
 
 def join_chunks(chunks: Iterable[Mapping[str, Any]]) -> Json:
-    """Returns the whole answer whose chunks these are: a chat completion or a text completion.
+    """Returns the whole answer that `chunks` make up: a chat completion or a text completion.
 
     Raises:
         AttributeError, LookupError, TypeError, ValueError: a chunk has another form.

@@ -31,10 +31,11 @@ class Difference:
 
 
 def first_difference(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Difference | None:
-    """Returns the first difference of two answers; None if they are equal.
+    """Returns the first difference of two answers, or None if they are equal.
 
-    Compares tokens before texts, because they tell the place best. Ids, times, cached tokens and the fingerprint are
-    not compared, nor a usage that only one answer has. Null, empty and absent values are equal.
+    Compares token ids first and texts later, because token ids tell the place of a difference best. Does not compare
+    ids, times, cached tokens and fingerprints. Compares the usage if both answers have it. Null, empty and absent
+    values are equal.
     """
     parts = comparable(recorded), comparable(now)
     if not all("usage" in part for part in parts):

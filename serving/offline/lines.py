@@ -36,7 +36,7 @@ class BatchLine:
 
 
 class BatchInput:
-    """The file of a batch. Only the places of the lines are in memory. Empty lines are skipped.
+    """The file of a batch. Only the offsets of the lines are kept in memory. Empty lines are skipped.
 
     Attributes:
         sha256: hexadecimal SHA-256 of the file.
@@ -91,7 +91,7 @@ def parse_line(text: bytes, number: int) -> BatchLine:
 
     Args:
         text: the line.
-        number: number of the line, from which the digest of a line without `custom_id` derives too.
+        number: number of the line. If the line has no `custom_id`, its digest depends on `number` too.
     """
     text = text.strip()
     custom_id = None

@@ -48,8 +48,8 @@ def request_id(line: BatchLine) -> str:
 def stable_answer(body: Mapping[str, Any], digest: str) -> Json:
     """Returns an answer in a form that depends on neither time nor load.
 
-    Ids derive from `digest`, `created` is 0, and `prompt_tokens_details` is left out, because the number of cached
-    tokens depends on what was asked before. An error has none of these and stays as it is.
+    Ids derive from `digest`, and `created` is 0. `prompt_tokens_details` is omitted, because the number of cached
+    tokens depends on earlier requests. An error has none of these fields and is returned unchanged.
     """
     answer = dict(body)
     if isinstance(answer.get("id"), str):

@@ -15,16 +15,17 @@ from jaxchat.client import ChatCompletionChunk, Client
 def recorded(client: Client, request: dict[str, Any], path: Path) -> Iterator[Iterator[ChatCompletionChunk]]:
     """Sends a request, and yields an iterator over the chunks of its answer. Appends a record after the last chunk.
 
-    An answer is not recorded if its reader stops before the end.
+    If the caller stops reading before the last chunk, nothing is recorded.
 
     Args:
         client: answers the request.
-        request: the arguments of `create`, without `stream`. Those that are None are left out of the record.
+        request: the arguments of `create`, without `stream` and `stream_options`, which are set here. The record omits
+            arguments that are None.
         path: the file.
 
     Raises:
-        ChatError: the request is refused or fails.
-        OSError: the file cannot be written.
+        ChatError: the request is refused, or fails while the chunks are read.
+        OSError: the file cannot be written. The iterator raises this after the last chunk.
     """
     chunks: list[ChatCompletionChunk] = []
     with client.chat.completions.create(stream=True, stream_options={"include_usage": True}, **request) as stream:

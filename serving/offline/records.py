@@ -21,9 +21,9 @@ class Record:
     """A request with its answer.
 
     Attributes:
-        name: place of the record, such as file and line, for messages.
+        name: names the record in messages, for example by file and line.
         path: the endpoint.
-        request: the body of the request, not streamed and with a seed if it needs one.
+        request: the body of the request. It is not streamed. Its seed is None only if its temperature is 0.
         response: the whole answer.
     """
 
@@ -37,7 +37,7 @@ def read_records(path: Path, answers: Path | None = None) -> list[Record]:
     """Reads records from a file: one record in JSON, a list of records in JSON, or a record on each line.
 
     A record is an object with `request` and `response`. The response is an answer, a list of the chunks of a streamed
-    answer, or the text of its events. A record may also have `seed`, the seed of a request that names none.
+    answer, or the text of its events. If the request has no seed, the record may have the field `seed` instead.
 
     Args:
         path: the file with records; with `answers`, the input of a batch.
@@ -45,7 +45,7 @@ def read_records(path: Path, answers: Path | None = None) -> list[Record]:
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a record is incomplete, or its answer cannot be repeated because its seed is not known.
+        ValueError: a file has another form or no answers, a record is incomplete, or the seed of an answer is unknown.
     """
     records = list(_batch(path, answers)) if answers else [_record(name, value) for name, value in _values(path)]
     if not records:
@@ -54,12 +54,12 @@ def read_records(path: Path, answers: Path | None = None) -> list[Record]:
 
 
 def _values(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yields (place, value) for each value in a file, which is one JSON text or has one on each line.
+    """Yields (place, value) for each value in a file. The place says where the value is, for messages.
 
-    A list at the top has a value in each item.
+    The file is one value in JSON, a list of values in JSON, or has a value in JSON on each line.
 
     Raises:
-        ValueError: a line is not JSON, or the file is empty.
+        ValueError: the file is nested too deep or empty, or a line is not JSON.
     """
     text = path.read_text("utf-8-sig")
     try:
@@ -115,7 +115,7 @@ def _record(name: str, value: Any) -> Record:
 
 
 def _prompts(request: Json) -> int:
-    """Returns the number of prompts of a text completion; 1 for a chat."""
+    """Returns the number of prompts of a text completion, or 1 for a chat."""
     prompt = request.get("prompt")
     return len(prompt) if isinstance(prompt, list) and not all(isinstance(each, int) for each in prompt) else 1
 
@@ -125,7 +125,7 @@ def _is_batch(value: Any) -> bool:
 
 
 def _whole(name: str, response: Any) -> Json:
-    """Returns the whole answer in a response, which may have been streamed. Raises ValueError if it has none."""
+    """Returns the whole answer in a response, which may be a stream. Raises ValueError if it contains no answer."""
     try:
         chunks = read_events(response) if isinstance(response, str) else response
         answer = join_chunks(chunks) if isinstance(chunks, list) else chunks
@@ -141,7 +141,7 @@ def _whole(name: str, response: Any) -> Json:
 
 
 def _batch(path: Path, answers: Path) -> Iterator[Record]:
-    """Yields the answered requests of a batch, with the seeds that `jaxchat batch` gave them.
+    """Yields the answered requests of a batch. A request without a seed has the seed that `jaxchat batch` gave it.
 
     Raises:
         ValueError: `answers` is not the output of a batch, or an answer is not whole.

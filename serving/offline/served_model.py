@@ -14,7 +14,7 @@ CHAT = "/v1/chat/completions"
 
 @dataclass(frozen=True)
 class ServedModel:
-    """The id of a model and the `system_fingerprint` of its answers, which is None for servers without one."""
+    """The id of a model and the `system_fingerprint` of its answers, or None if the server does not send any."""
 
     id: str
     fingerprint: str | None

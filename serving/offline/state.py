@@ -1,7 +1,7 @@
-"""The state of a batch in a file beside its output: what it was begun with, and the lines that are done.
+"""The state of a batch in a file beside its output: what the batch was begun with, and the lines that are done.
 
-The first line is a JSON object, the header. Each further line has the index of a request, a space and its output line.
-They are in the order in which answers came. The output file appears once all are there.
+The first line is a JSON object, the header. Each further line has the index of a request, a space and the output line
+of the request. These lines are in the order in which answers came. When all are there, the output file is written.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import IO, Any
 
 _VERSION = 1
+_BEGINNING = b'{"jaxchat_batch": '  # of every header
 _FINISHED = "output_sha256"
 Header = dict[str, Any]
 
 
 class BatchState:
-    """The lines of a batch that are done. Each line has reached the operating system before the next begins.
+    """The lines of a batch that are done, in a file. Each line is passed to the operating system at once.
 
     Attributes:
         done: number of lines that are done.
@@ -27,16 +28,16 @@ class BatchState:
     """
 
     def __init__(self, output: Path, header: Mapping[str, Any]) -> None:
-        """Opens the state of the output file, or begins one. Drops a last line that a kill has cut short.
+        """Opens the state of the output file, or begins a new state. Drops a last line that a kill has cut short.
 
         Args:
             output: the output file.
-            header: what the answers depend on, by name, with values of JSON.
+            header: what the answers depend on, by name. The values are JSON.
 
         Raises:
             OSError: a file cannot be read or written.
-            ValueError: the output exists without a state, or has changed since it was finished; or the state is of
-                another input, model or settings, is not the state of a batch, or another process writes to it.
+            ValueError: the output exists but its state does not; or the output has changed since it was finished; or
+                the state is that of another input, model or settings, is not a batch's, or is used elsewhere.
         """
         self._output, self._path = output, state_path(output)
         self._places: dict[int, tuple[int, int]] = {}
@@ -44,18 +45,13 @@ class BatchState:
         if output.exists() and not self._path.exists():
             raise ValueError(f"{output} exists, and {self._path.name} does not: remove it, or name another output")
         self._file = open(self._path, "r+b" if self._path.exists() else "w+b")  # noqa: SIM115  closed by `close`
-        _lock(self._file, self._path)
-        begun = _first_line(self._file)
         self.complete = False
-        if begun is None:
-            self._begin(header)
-            return
-        finished = begun.pop(_FINISHED, None)
-        self._check(begun, header)
-        if finished and output.exists():
-            self._check_output(finished)
-        else:
-            self._read()
+        try:
+            _lock(self._file, self._path)
+            self._continue(header)
+        except BaseException:
+            self._file.close()
+            raise
 
     @property
     def done(self) -> int:
@@ -93,6 +89,19 @@ class BatchState:
     def close(self) -> None:
         self._file.close()
 
+    def _continue(self, header: Header) -> None:
+        """Reads the state, or begins a new one if it has no complete header yet."""
+        begun = _first_line(self._file)
+        if begun is None:
+            self._begin(header)
+            return
+        finished = begun.pop(_FINISHED, None)
+        self._check(begun, header)
+        if finished and self._output.exists():
+            self._check_output(finished)
+        else:
+            self._read()
+
     def _begin(self, header: Header) -> None:
         """Writes a new state that has only a header."""
         self._places.clear()
@@ -111,14 +120,14 @@ class BatchState:
                 )
 
     def _check_output(self, sha256: str) -> None:
-        """Notes that the batch is complete. Raises ValueError if the output has changed since."""
+        """Sets `complete`. Raises ValueError if the output has changed since it was finished."""
         with self._output.open("rb") as file:
             self.complete = hashlib.file_digest(file, "sha256").hexdigest() == sha256
         if not self.complete:
             raise ValueError(f"{self._output} has changed since it was finished: remove it to make it anew")
 
     def _read(self) -> None:
-        """Finds the complete lines after the header, and cuts off what follows them."""
+        """Finds the complete lines after the header, and removes an incomplete rest of the file."""
         self._file.seek(0)
         end = len(self._file.readline())
         for line in self._file:
@@ -137,10 +146,10 @@ def state_path(output: Path) -> Path:
 
 
 def begun_header(output: Path) -> Header:
-    """Returns the header of an output file's state; an empty one without a state or a complete header.
+    """Returns the header of an output file's state, or {} if the state is missing or its header is incomplete.
 
     Raises:
-        ValueError: the file in its place is not the state of a batch.
+        ValueError: the file with the state's name is not the state of a batch.
     """
     try:
         with state_path(output).open("rb") as file:
@@ -150,9 +159,10 @@ def begun_header(output: Path) -> Header:
 
 
 def _first_line(file: IO[bytes]) -> Header | None:
-    """Returns the header, or None if the file ends before the header does. Raises ValueError for another line."""
+    """Returns the header, or None if the first line is incomplete. Raises ValueError if it is not a header."""
     file.seek(0)
-    if not (line := file.readline()).endswith(b"\n"):
+    line = file.readline()
+    if not line.endswith(b"\n") and line[: len(_BEGINNING)] == _BEGINNING[: len(line)]:
         return None
     try:
         header = json.loads(line)

@@ -1,4 +1,4 @@
-"""Answers requests of files, by a REST application in this process or by a server."""
+"""Answers requests from files, with a REST application in this process or through a server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Unreachable(ConnectionError):
 
 
 class EngineFailed(ConnectionError):
-    """The error for an engine in this process that has stopped by a failure."""
+    """The error for an engine in this process that has failed."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class AppTarget:
 
     Args:
         app: the application.
-        failed: returns whether its engine has stopped by a failure.
+        failed: returns whether the application's engine has failed.
     """
 
     def __init__(self, app: App, failed: Callable[[], bool]) -> None:

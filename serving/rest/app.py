@@ -55,10 +55,10 @@ def create_app(
         max_body: largest request body, in bytes.
         allow_unknown_fields: whether to ignore unknown JSON keys instead of rejecting them.
         keep_alive: seconds between comments on a stream that waits for its first token.
-        keys: valid API keys, of which every path except /health requires one. None means that no path requires a key.
+        keys: valid API keys. Every path except /health requires one of them. None means that no path requires a key.
         metrics: the source of the page /metrics. None omits the page.
         cors_origins: origins of web pages that may call the server, besides localhost and the server's own address.
-            `*` allows all origins. None allows not even those.
+            `*` allows all origins. None allows no origins, not even localhost.
     """
     api = Api(backend, max_body, allow_unknown_fields, keep_alive)
     app = Starlette(

@@ -24,8 +24,8 @@ async def read_json(request: Request, limit: int) -> Mapping[str, Any]:
 
     Raises:
         ChatError: the content type is not application/json, or the content encoding is neither gzip nor identity
-            (status 415); the body has more than `limit` bytes, compressed or not (413); or it is not valid
-            gzip or not a JSON object, has a key twice in an object, or is nested more than 64 deep (400).
+            (status 415); the body has more than `limit` bytes, compressed or not (413); or the body is not valid gzip,
+            is not a JSON object, has a key twice in an object, or is nested more than 64 deep (400).
     """
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":
@@ -85,7 +85,7 @@ class GzipDecoder:
         self._begun = False
 
     def feed(self, data: bytes, limit: int) -> bytes:
-        """Decodes the next part of the data. Returns at most `limit` bytes, and drops the others.
+        """Decodes the next part of the data. Returns at most `limit` bytes, and drops further bytes.
 
         Args:
             data: the next bytes of the body.

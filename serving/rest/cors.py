@@ -28,7 +28,7 @@ _READABLE = ", ".join(
         "x-should-retry",
     )
 )
-"""Headers of responses that pages may read, besides those that they always may."""
+"""Response headers that pages may read, besides the headers that pages may always read."""
 
 
 class CrossOrigin:

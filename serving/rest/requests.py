@@ -26,7 +26,7 @@ def call_of(request: Request) -> RequestContext:
 
 
 def parse_with_advice(parse: Callable[..., T], body: Mapping[str, Any], *, allow_unknown: bool) -> T:
-    """Reads a request. Errors for fields that could be ignored say how the operator makes the server do so.
+    """Reads a request. Errors for unknown and unsupported fields say how the operator can make the server ignore them.
 
     Args:
         parse: reads a body; takes the keyword `allow_unknown`.

@@ -30,8 +30,8 @@ Chunk = v1.ChatCompletionChunk | v1.TextCompletion
 class EventStream(Response):
     """A response that sends chunks as server-sent events, then `[DONE]`.
 
-    An error before anything was sent becomes a plain JSON error. A later error becomes an event, after which the stream
-    ends without `[DONE]`, which marks the answer as incomplete. A disconnect of the client cancels the backend's call.
+    An error before anything was sent becomes a plain JSON error. A later error becomes an event, and `[DONE]` is not
+    sent, which shows that the answer is incomplete. A disconnect of the client cancels the backend's call.
 
     Args:
         chunks: the chunks of the answer.
@@ -74,7 +74,7 @@ class EventStream(Response):
         """Yields the chunks up to the first with content.
 
         While it waits, sends comments so that proxies keep the connection open. The first comment also sends the
-        headers, because an invalid request would have failed long before.
+        headers of a successful response, because an invalid request would have failed long before.
         """
         while True:
             waiting = asyncio.ensure_future(anext(self.chunks, None))

@@ -19,6 +19,7 @@ from jaxchat.openai_json import (
     tokenize_from_json,
     tokenized_to_json,
 )
+from jaxchat.openai_responses import responses_fields
 from serving.backend import ChatBackend
 from serving.rest.body import read_json
 from serving.rest.disconnect import until_disconnect
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 
 def text_routes(backend: ChatBackend, max_body: int, allow_unknown: bool, keep_alive: float) -> list[Route]:
-    """Returns the routes. Arguments are as for `serving.rest.app.Api`."""
+    """Returns the routes. The arguments are those of `serving.rest.app.Api`."""
     api = TextApi(backend, max_body, allow_unknown, keep_alive)
     return [
         Route("/v1/completions", api.complete, methods=["POST"]),
@@ -44,7 +45,7 @@ def text_routes(backend: ChatBackend, max_body: int, allow_unknown: bool, keep_a
 
 
 class TextApi:
-    """The handlers of the endpoints. Arguments are as for `serving.rest.app.Api`."""
+    """The handlers of the endpoints. The arguments are those of `serving.rest.app.Api`."""
 
     def __init__(self, backend: ChatBackend, max_body: int, allow_unknown: bool, keep_alive: float) -> None:
         self._backend, self._max_body = backend, max_body
@@ -80,7 +81,10 @@ class TextApi:
 
     async def capabilities(self, request: Request) -> Response:
         asked = v1.GetCapabilitiesRequest(model=request.query_params.get("model"))
-        return json_response(capabilities_to_json(await self._backend.capabilities(asked, call_of(request))))
+        found = capabilities_to_json(await self._backend.capabilities(asked, call_of(request)))
+        endpoints = found["endpoints"]
+        endpoints["/v1/responses"] = {"fields": responses_fields(endpoints["/v1/chat/completions"]["fields"])}
+        return json_response(found)
 
     async def _parsed(self, request: Request, parse: Callable[..., T]) -> T:
         body = await read_json(request, self._max_body)

@@ -31,7 +31,7 @@ class HungEngine:
 async def test_a_failed_engine_ends_requests_that_run_and_those_still_in_preparation(late: bool) -> None:
     generations = Generations(cast(Any, HungEngine()), ChatConfig(), queue=1)
     request = GenerateRequest(prompt=np.zeros(3, np.int32), max_tokens=1)
-    record = RequestContext(request_id="a").record(model="m", streamed=False, choices=1, user="")
+    record = RequestContext(request_id="a").record("chat", model="m", streamed=False, choices=1, user="")
     if late:
         generations.fail()
     running = asyncio.ensure_future(generations.collect([request], record))

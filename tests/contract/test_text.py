@@ -82,6 +82,12 @@ def test_a_completion_has_sixteen_tokens_by_default(text: TextDoor) -> None:
     assert nothing.usage and nothing.usage["completion_tokens"] == 0
 
 
+def test_an_answer_without_tokens_has_an_empty_list_of_ids(echo_place: Place) -> None:
+    body = {"model": "echo", "prompt": "ab", "max_tokens": 0, "return_token_ids": True}
+    (choice,) = echo_place.http.post("/v1/completions", json=body).json()["choices"]
+    assert (choice["token_ids"], choice["prompt_token_ids"]) == ([], encode_text("ab"))
+
+
 @covers(f"{REQUEST}.echo")
 def test_an_echo_begins_with_the_prompt(text: TextDoor) -> None:
     prompt = asking("caf\u00e9")

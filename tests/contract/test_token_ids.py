@@ -140,7 +140,10 @@ def test_conversations_are_checked_over_grpc_too(echo_place: Place) -> None:
 def test_capabilities_are_the_same_over_rest_and_grpc(tiny_place: Place) -> None:
     answer = seen(v1.GetCapabilitiesRequest(), tiny_place.stub.GetCapabilities(v1.GetCapabilitiesRequest()))
     found = tiny_place.http.get("/v1/capabilities").json()
+    responses = found["endpoints"].pop("/v1/responses")["fields"]  # which only REST has
     assert found == capabilities_to_json(answer)
+    chat = found["endpoints"]["/v1/chat/completions"]["fields"]
+    assert responses["top_p"] == chat["top_p"] and responses["max_output_tokens"] == chat["max_completion_tokens"]
     assert found["model"] == "tiny" and found["tool_format"] in found["tool_formats"]
     assert found["reasoning_format"] == "none" and "gptq" in found["quantization_forms"]
     assert found["limits"]["stop"] == 4 and found["limits"]["vocabulary"] == 262

@@ -53,6 +53,7 @@ CONVERSATIONS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
         [USER, REASONING, said("Yes."), USER],
         [USER, {"role": "assistant", "reasoning_content": "hm", "content": parts("Yes.")}, USER],
     ),
+    "no thoughts": ([USER, REASONING | {"content": []}, USER], [USER, USER]),
     "thoughts alone": ([USER, REASONING, USER], [USER, {"role": "assistant", "reasoning_content": "hm"}, USER]),
     "a call": (
         [USER, CALL, OUTPUT],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from dataclasses import replace
+from fractions import Fraction
 
 import jax
 import numpy as np
@@ -91,6 +93,21 @@ def test_a_model_that_does_not_divide_by_all_devices_gets_replicas():
     assert (plan.replicas, plan.engine.tensor_parallel, plan.engine.data_parallel) == (8, 4, 1)
 
 
+@pytest.mark.parametrize(
+    ("slice_", "devices", "hosts"),
+    [
+        ("v5e:2x4", 8, 1),
+        ("v5e:4x4", 8, 2),
+        ("v5e:4x4", 4, 1),
+        ("v5e:4x4", 16, 4),
+        ("v5p:2x2x2", 8, 2),
+        ("h200:8", 8, 1),
+    ],
+)
+def test_hosts_of_larger_slices_have_four_devices(slice_: str, devices: int, hosts: int):
+    assert parse_topology(slice_).hosts(devices) == hosts
+
+
 def test_a_slice_too_small_for_one_sequence_says_so():
     plan = planned("llama-3.1-8b", "v5e:1x1", max_seq_len=131_072)
     assert not plan.fits and plan.smallest_fit == "v5e:2x2"
@@ -173,6 +190,24 @@ def test_blocks_of_experts_on_average():
         assert cost.blocks(tokens) == pytest.approx(np.mean(counted), rel=0.02)
 
 
+@pytest.mark.parametrize("tokens", [1024, 1030, 2048, 4096])
+@pytest.mark.parametrize("top_k", [2, 8])
+def test_blocks_of_experts_for_large_steps(tokens, top_k):
+    shape = read_shape("qwen3-30b-a3b")
+    experts = replace(shape.experts, count=8, top_k=top_k)
+    cost = Cost(replace(shape, experts=experts), parse_topology("v5e:1x1"), 1, "bfloat16", {}, 0.0)
+    ways = (math.comb(tokens, n) * top_k**n * (8 - top_k) ** (tokens - n) * -(-n // 128) for n in range(tokens + 1))
+    assert cost.blocks(tokens) == pytest.approx(float(8 * Fraction(sum(ways), 8**tokens)), rel=1e-9)
+
+
+def test_a_mixture_of_experts_with_large_steps_can_be_planned():
+    chips = parse_topology("v5e:2x4")
+    engine = replace(suggest_config(chips, slots=2048, max_seq_len=256), prefill_chunk=2048)
+    plan = make_plan(read_shape("qwen3-30b-a3b"), chips, engine)
+    assert plan.prefill.tokens == plan.decode_full.tokens == 2048
+    assert plan.decode_full.seconds > plan.decode_full.floor
+
+
 LAYER = 4096 * 128 * (32 + 8 + 8) + 32 * 128 * 4096 + 3 * 4096 * 14_336  # weights of a layer of llama-3-8b
 OUTPUTS = 128 * (32 + 8 + 8) + 4096 + 2 * 14_336 + 4096  # their outputs
 VOCABULARY, NORMS = 128_256 * 4096, (2 * 32 + 1) * 4096
@@ -192,7 +227,9 @@ def test_an_8b_model_in_4_bits_on_one_chip():
     plan = planned("llama-3-8b", "v5e:1x1", quantize="int4", max_seq_len=4096)
     head = VOCABULARY + 4 * 128_256  # in 8 bits
     assert plan.memory.weights == 32 * (LAYER // 2 + 2 * LAYER // 32) + head + 2 * (VOCABULARY + NORMS)
-    assert plan.capacity > planned("llama-3-8b", "v5e:1x1", quantize="int8", max_seq_len=4096).capacity
+    in_8_bits = planned("llama-3-8b", "v5e:1x1", quantize="int8", max_seq_len=4096)
+    assert plan.capacity > in_8_bits.capacity
+    assert plan.prefill.seconds == in_8_bits.prefill.seconds  # as many products
 
 
 def test_a_70b_model_in_4_bits_on_eight_chips():

@@ -231,6 +231,15 @@ def test_models_lists_directories(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == f"{tmp_path / 'c.gguf'}  GGUF, 2.0 MB"
 
 
+def test_models_names_a_config_that_is_no_object(tmp_path, capsys):
+    (tmp_path / "config.json").write_text("[1]")
+    assert main(["models", str(tmp_path)]) == 1
+    assert "config.json: expected an object, got [1]" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text('{"architectures": 5}')
+    assert main(["models", str(tmp_path)]) == 0
+    assert "unknown architecture" in capsys.readouterr().out
+
+
 def test_a_damaged_gguf_file_is_refused_in_one_line(tmp_path, capsys):
     (tmp_path / "a.gguf").write_bytes(b"GGUF\3\0\0\0")
     assert main(["serve", *FREE_PORTS, "--model", str(tmp_path), "--cache-dir", "none"]) == 1

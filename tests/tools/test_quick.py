@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Sequence
+
 import pytest
 
-from tools.quick import CORE, ROOT, select_tests
+from tools import quick
+from tools.quick import CORE, DEADLINE, ROOT, SECONDS, select_tests
 
 
 @pytest.mark.parametrize(
@@ -33,3 +38,18 @@ def test_tests_of_several_changes_are_taken_once() -> None:
 
 def test_the_quickest_tests_exist() -> None:
     assert all((ROOT / path).exists() for path in CORE)
+
+
+@pytest.mark.parametrize("changed", [[], ["serving/auth.py"]])
+def test_every_run_has_the_deadline(monkeypatch: pytest.MonkeyPatch, changed: list[str]) -> None:
+    deadlines: list[float] = []
+
+    def record(arguments: Sequence[str]) -> int:
+        deadlines.append(float(os.environ[DEADLINE]))
+        return 0
+
+    monkeypatch.setenv(DEADLINE, "inf")  # restored after the test
+    monkeypatch.setattr(quick, "changed_paths", lambda: changed)
+    monkeypatch.setattr(quick, "_pytest", record)
+    assert quick.main() == 0
+    assert deadlines and max(deadlines) <= time.time() + SECONDS

@@ -45,9 +45,9 @@ class Result:
         plan: the plan of the case.
         costs: the compiler's costs of the program.
         memory: bytes on a device while the program runs and all others are loaded.
-        reads: time of a decode step without all-reduces, divided by that of reading weights and KV once. None for
+        reads: time of a decode step without all-reduces, divided by the time to read weights and KV once. None for
             prefill.
-        step: the same quotient for a decode step with all-reduces.
+        step: time of a decode step with all-reduces, divided in the same way.
         failed: names of the bounds that do not hold.
     """
 
@@ -123,7 +123,7 @@ def unexpected(case: Case, results: list[Result]) -> list[str]:
 
 
 def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
-    """Replaces the table between the marks in a document, and the list of bounds that are known to fail after it.
+    """Replaces the table between the marks in a document, and the list of bounds known to fail that follows the table.
 
     Cases without a result keep their old rows.
 

@@ -62,7 +62,7 @@ class Case:
 
     @property
     def runs(self) -> int:
-        """Number of runs whose median is one measurement."""
+        """Number of runs of one measurement. The result of the measurement is the median of the runs."""
         return 3 if self.kind == "prefill" else 1
 
     def requests(self, seed: int, vocab: int) -> list[Request]:
@@ -98,8 +98,8 @@ class Case:
         """Returns the figures of one run.
 
         Rates are in tokens per second. Prefill has "rate". Decoding has "rate", the steady rate, and "overall", from
-        the beginning of the run to the last token. A mix has "overall" and percentiles in seconds: "first_p50" to the
-        first token, "gap_p50" between tokens, and the same for 95 and 99.
+        the beginning of the run to the last token. A mix has "overall" and percentiles in seconds: "first_p50",
+        "first_p95" and "first_p99" to the first token, and "gap_p50", "gap_p95" and "gap_p99" between tokens.
 
         Args:
             requests: the requests of the run.

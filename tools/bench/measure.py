@@ -102,7 +102,7 @@ class Bench:
         Args:
             model: directory of the model.
             config: configuration of the model.
-            dtype: precision of the weights: float32, bfloat16, int8, or gguf for those of a file.
+            dtype: precision of the weights: float32, bfloat16, int8, or gguf for the weights of a GGUF file.
             cache: folder with the peers' environments.
             probe: measures the machine's limits.
             tries: maximum number of measurements of a case. A case is measured again if other processes use 5 % or more
@@ -154,7 +154,10 @@ class Bench:
                 )
 
     def _calmest(self, worker: Worker, case: Case, repetition: int) -> Measured:
-        """Returns the first try that other processes hardly disturbed, or the least disturbed try."""
+        """Measures a case until other processes hardly disturb a try, and returns this try.
+
+        If all tries are disturbed, returns the least disturbed try.
+        """
         results: list[Measured] = []
         for number in range(self._tries):
             results.append(self._measure(worker, case, repetition * self._tries + number))

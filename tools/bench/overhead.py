@@ -126,7 +126,7 @@ async def timed(work: Awaitable[None], tokens: int) -> float:
 async def measure(args: argparse.Namespace, server: ServerProcess) -> dict[str, list[float]]:
     """Returns for each load the tokens per second of each repetition.
 
-    Runs each load once more before the repetitions, without measuring it.
+    Before the repetitions, runs each load once without measuring it.
 
     Args:
         args: the flags of the command line.

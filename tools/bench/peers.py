@@ -47,7 +47,7 @@ class Peer:
 
     @property
     def with_gguf(self) -> Peer | None:
-        """The variant of this peer that serves a GGUF file without converting it; None if there is none."""
+        """The variant of this peer that serves a GGUF file without converting it, or None if it has no such variant."""
         if self.way == "grpc":
             return replace(self, worker="gguf_door")
         return self if self.worker == "llama_loop" else None
@@ -179,7 +179,7 @@ class Worker:
         return reply
 
     def close(self) -> None:
-        """Closes the input of the process, which ends it. Kills the process if it does not end within 60 seconds."""
+        """Makes the process end by closing its input. Kills the process if it has not ended after 60 seconds."""
         assert self._process.stdin and self._process.stdout
         with suppress(BrokenPipeError):
             self._process.stdin.close()

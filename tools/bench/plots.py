@@ -15,7 +15,7 @@ from tools.bench.report import Medians, labels
 
 
 def draw(results: Medians, directory: Path, stem: str) -> list[Path]:
-    """Writes the pictures for which there are results. Their names begin with `stem`. Returns their paths."""
+    """Writes the pictures for which there are results, and returns their paths. File names begin with `stem`."""
     directory.mkdir(parents=True, exist_ok=True)
     steady = {key: figures for key, figures in results.items() if "roofline" in figures}
     mixed = {key: figures for key, figures in results.items() if "gap_p50" in figures}

@@ -1,4 +1,4 @@
-"""Measures the machine's current limits. They change within minutes, so each figure is stored with its limits."""
+"""Measures the machine's current limits. Limits change within minutes, so they are stored with each measurement."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def as_json(records: list[Record], failures: dict[str, str], about: dict[str, An
 
 
 def markdown(records: list[Record], command: str) -> str:
-    """Returns Markdown tables: rates, jaxchat's best rates relative to the others, and latencies.
+    """Returns Markdown tables: rates, jaxchat's best rates relative to other peers, and latencies.
 
     Adds the machine and the versions.
 

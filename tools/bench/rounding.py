@@ -4,8 +4,8 @@ Runs texts through the decoder without a cache. The texts are files, or conversa
 trained on. The precisions are bfloat16, weights in int8, and keys and values in int8.
 
 Compares every position and prints three figures for each precision. The first is the root mean square error of the
-logits, divided by their standard deviation. The second is the mean divergence of the distribution of the next token, in
-nats. The third is how often the likeliest token is the same.
+logits, divided by the standard deviation of the logits. The second is the mean divergence of the next token's
+distribution, in nats. The third is how often the likeliest token is the same.
 
 Letters: T tokens, V tokens in the vocabulary.
 """
@@ -67,7 +67,7 @@ def conversations(directory: Path, count: int) -> list[np.ndarray]:
 
     Args:
         directory: folder with the tokenizer.
-        count: conversations of each skill.
+        count: number of conversations of each skill.
     """
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
     samples = [sample for skill in data.SKILLS for sample in data.held_out(3, skill, count)]

@@ -55,7 +55,7 @@ def logits(rows: int, vocab: int) -> np.ndarray:
 
 
 def ours(x: np.ndarray) -> dict[str, Work]:
-    """Returns calls of jaxchat's sampler in each state, and one of the matrix product, by name.
+    """Returns functions to time, by name: a call of jaxchat's sampler for each state, and one matrix product.
 
     Args:
         x: logits, f32 `[S, V]`.
@@ -91,9 +91,10 @@ def numpy_nucleus(x: np.ndarray, rng: np.random.Generator) -> Any:
 
 
 def peers(x: np.ndarray) -> dict[str, Work]:
-    """Returns other samplers of the logits `x`, f32 `[S, V]`, by name: of NumPy and, if it is installed, of torch.
+    """Returns calls of other samplers on the logits `x`, f32 `[S, V]`, by name.
 
-    All but "torch: temperature" sort the logits of each row.
+    The samplers are of NumPy and, if it is installed, of torch. Each sampler sorts the logits of each row, except
+    "torch: temperature".
     """
     rng = np.random.default_rng(0)
     work: dict[str, Work] = {"NumPy: nucleus by sort": lambda: numpy_nucleus(x, rng)}

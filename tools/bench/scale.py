@@ -1,6 +1,7 @@
 """Measures the cost of scheduling on the host with many waiting requests: `python -m tools.bench.scale --queued 10000`
 
-Drives the engine's own scheduler with a device that answers at once. Like the engine, schedules one step ahead. The
+Drives the engine's own scheduler with a device that answers at once. Like the engine, schedules one step ahead. Each
+answer goes on with the text of its prompt, but one token in ten is another, so that drafts are right and wrong. The
 table has the processor time of scheduling and processing a step, in milliseconds, and of cancelling a request, in
 microseconds. The time should grow only with the active rows. The exit status is 1 if the 99th percentile of the steps
 exceeds the limit.
@@ -24,6 +25,7 @@ from jaxchat.engine.sequence import Sequence
 from jaxchat.types import GenerateRequest, Outcome, StepResult, SwapInWork, SwapOutWork, Swapped
 
 PAGE, CHUNK = 16, 512  # as for an accelerator
+TEXT = np.random.default_rng(0).integers(2, 1000, 997, np.int32)  # the prompts and answers repeat it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,8 @@ class Load:
         prompt: tokens of each prompt.
         answer: minimum and maximum number of tokens of an answer.
         pages: size of the page pool, divided by the number of slots.
-        drafts: most draft tokens of a sequence in a step; if there are any, half of the slots stay free for them.
+        drafts: maximum number of draft tokens of one sequence in a step. If it is above 0, half of the slots stay free
+            for draft tokens.
     """
 
     name: str
@@ -96,7 +99,7 @@ class Host:
             times.append(milliseconds)
             rows.append(size)
             if self._load.queued:
-                victim = self._number - self._rng.randrange(self._load.queued // 2)
+                victim = self._number - self._rng.randrange(max(self._load.queued // 2, 1))
                 cancels.append(1000 * _timed(lambda number=victim: self._scheduler.cancel(number))[0])
             self._fill()
         return Measured(times, cancels, statistics.mean(rows), self._scheduler.preemptions)
@@ -104,7 +107,7 @@ class Host:
     def _fill(self) -> None:
         while self._scheduler.waiting + self._scheduler.running < self._most + self._load.queued:
             self._number += 1
-            prompt = np.full(self._load.prompt, self._number, np.int32)
+            prompt = _text(np.arange(self._number, self._number + self._load.prompt))
             request = GenerateRequest(prompt=prompt, max_tokens=self._rng.randint(*self._load.answer))
             self._scheduler.add(Sequence(self._number, 0, request))
 
@@ -121,14 +124,24 @@ class Host:
 
 
 def _outcome(step: Step) -> Outcome:
-    """Returns the result of a device that always samples token 1."""
+    """Returns the result of a device that samples the text of `_text`, with other tokens in between."""
     if isinstance(step.work, SwapOutWork):
         return Swapped(None, ())
     if isinstance(step.work, SwapInWork):
         return None
-    rows, few = len(step.rows), np.zeros((len(step.rows), 20), np.int32)
-    ones, real = np.ones(rows, np.int32), np.zeros(rows, np.float32)
-    return StepResult(ones, ones > 0, real, few, few.astype(np.float32))
+    sampled, of_rows = dict[Sequence, int](), list[int]()
+    for sequence in step.rows:
+        place = sampled.setdefault(sequence, sequence.sampled)
+        sampled[sequence] += 1
+        of_rows.append(sequence.request_id + len(sequence.prompt) + place)
+    rows, places = len(of_rows), np.array(of_rows, np.int64)
+    few, tokens = np.zeros((rows, 20), np.int32), _text(places)
+    tokens[places % 10 == 0] = 1
+    return StepResult(tokens, np.ones(rows, bool), np.zeros(rows, np.float32), few, few.astype(np.float32))
+
+
+def _text(places: np.ndarray) -> np.ndarray:
+    return TEXT[places % len(TEXT)]
 
 
 def _timed(work: Callable[[], object]) -> tuple[float, object]:

@@ -1,9 +1,9 @@
 """Compares first and second start of a server, and first and second turn: `python -m tools.bench.second --shape 0.5B`
 
-Starts a server on a random model with an empty cache for compiled programs, stops it and starts it again. Then asks for
-an answer to a long history, and again with that answer and a short question appended. The first turn computes the whole
-prompt. The second turn shares the history's keys and values from the prefix cache. The exit status is 1 if the second
-start compiled a program, or a program was compiled after ready.
+Starts a server on a random model with an empty cache for compiled programs, stops it and starts it again. Then sends
+two turns. The first turn is a long history. The second turn is the same history with the first answer and a short
+question appended. The first turn computes the whole prompt. The second turn shares the history's keys and values from
+the prefix cache. The exit status is 1 if the second start compiled a program, or a program was compiled after ready.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[Serv
 
 
 def first_token(client: Client, model: str, messages: list[dict[str, str]]) -> tuple[float, str]:
-    """Returns the seconds to the first text of an answer, or 0.0 without any text, and then the whole text."""
+    """Returns the seconds to the first text of an answer (0.0 if it has no text), and the whole text."""
     began, first, text = time.monotonic(), 0.0, ""
     fields = {"model": model, "max_tokens": ANSWER, "temperature": 0, "stream": True}
     for chunk in client.chat.completions.create(messages=messages, **fields):

@@ -1,12 +1,12 @@
 """Measures what draft tokens save on everyday tasks: `python -m tools.bench.speculation --model FILE`
 
 One engine in this process answers each task with drafts and without, in turn, so that a slow machine slows both ways.
-Every request runs once before, so that its prompt is in the prefix cache. A task has four requests. More than four
-users send some of them several times. The answers must be equal, and the exit status is 1 if any are not.
+Every request runs once before, so that its prompt is in the prefix cache. A task has four requests. With more than four
+users, some requests are sent several times. The answers must be equal, and the exit status is 1 if any are not.
 
-The table compares both ways by tokens per second, with their ratio, and by the longest gap between two tokens of an
-answer (95th percentile). For drafts, it also has the tokens of a sequence in one step, and the share of drafts that
-were right.
+The table compares both ways by tokens per second, with the ratio, and by the longest gap between successive tokens of
+an answer (95th percentile). For drafts, the table also has the tokens of a sequence in one step, and the share of
+drafts that were right.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Run:
     Attributes:
         answers: token ids of each answer.
         seconds: from the first request to the last token.
-        gaps: the longest seconds between two tokens of each answer.
+        gaps: for each answer, the longest time between successive tokens, in seconds.
         drafts: drafts that were checked.
         accepted: drafts that were right.
     """
@@ -62,7 +62,7 @@ class Run:
 
 
 async def answer(client: AsyncClient, model: str, request: Request) -> tuple[list[int], float]:
-    """Returns the token ids of an answer, and the longest seconds between two of its tokens."""
+    """Returns the token ids of an answer, and the longest time between successive tokens, in seconds."""
     tokens: list[int] = []
     gap, last = 0.0, None
     create: Any = client.chat.completions.create

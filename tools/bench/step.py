@@ -1,10 +1,10 @@
 """Measures decode steps: the cost of sampling features and of fixed shapes. `python -m tools.bench.step --shape 0.5B`
 
 Runs the compiled programs without an engine, on a model with random weights. The first table has a step of S active
-slots with each sampling feature, compared with a greedy step. The second table has fewer users than slots, and compares
-two programs. One is the smallest program that computes the same bits as the program of S rows, because answers must not
-depend on the load. The other has exactly one row per user, and its bits may differ. Prints medians over alternating
-steps.
+slots with each sampling feature, compared with a greedy step. The second table has 1, 2, 4, 8 and 16 users, as far as
+there are slots, and compares two programs. One is the smallest program that computes the same bits as the program of S
+rows, because answers must not depend on the load. The other program has exactly one row per user, and its bits may
+differ. Prints medians over alternating steps.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def make(
         config: the model.
         params: its parameters.
         slots: number of slots.
-        decode_sizes: rows of the decode programs to compile. Those whose bits differ from the largest one's are
-            dropped.
+        decode_sizes: rows of the decode programs to compile. Programs whose bits differ from those of the largest
+            program are dropped.
         args: the flags of the command line.
     """
     engine = EngineConfig(slots=slots, max_seq_len=args.max_seq_len, dtype=args.dtype, kv_dtype=args.kv_dtype)

@@ -1,6 +1,6 @@
 """Everyday tasks with real text: to edit code, to extract JSON, to summarise, to chat, to call tools.
 
-Their texts are this repository's own files and short texts below, so that everyone measures the same.
+The texts of the tasks are files of this repository and short texts in this file, so that everyone measures the same.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ FLAGS = ("--model", "bundled")
 
 
 def select(names: Sequence[str]) -> list[ChatClient]:
-    """Returns the clients of these names, or all without names. Raises ValueError for an unknown name."""
+    """Returns the clients with these names, or all clients if `names` is empty. Raises ValueError for other names."""
     known = {client.name: client for client in CLIENTS}
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"unknown client {unknown[0]!r}: one of {', '.join(known)}")

@@ -75,7 +75,7 @@ class Environment:
 
 
 def environment_of(client: ChatClient, clients: Sequence[ChatClient], cache: Path) -> Environment:
-    """Returns a client's environment, a folder in `cache`, with the packages of all `clients` that share it."""
+    """Returns a client's environment: a folder in `cache`, with the packages of all `clients` that share the folder."""
     sharing = [other for other in clients if other.folder == client.folder]
     packages = dict.fromkeys(package for other in sharing for package in other.packages)
     return Environment(cache / client.folder, client.language, tuple(packages))

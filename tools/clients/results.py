@@ -13,7 +13,7 @@ from tools.clients.environments import Environment
 
 COLUMNS = ("plain", "streamed", "tools", "structured")
 TIMEOUT = 300.0  # seconds for a whole program
-QUIET = {  # nothing else than the server is called
+QUIET = {  # clients must not call anything except the server
     "GRADIO_ANALYTICS_ENABLED": "False",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
 }
@@ -38,7 +38,7 @@ class Result:
 
     @property
     def row(self) -> tuple[str, ...]:
-        """Cells of the table: "-" if a client has no such check."""
+        """The cells of the client's row in the table. For a check that the client does not make, the cell is "-"."""
         words = {True: "yes", False: "**no**", None: "-"}
         further = [name for name in self.checks if name not in COLUMNS]
         return (
@@ -50,7 +50,7 @@ class Result:
 
 
 def run(client: ChatClient, environment: Environment, *, rest: str, grpc: str, model: str) -> Result:
-    """Installs a client and runs its program against a server. The result also tells failures.
+    """Installs a client and runs its program against a server. If either fails, the result has not passed.
 
     Args:
         client: the client.

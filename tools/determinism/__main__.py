@@ -40,7 +40,7 @@ COUNTERS = "num_preemptions_total", "compiles_after_ready_total", "spec_decode_n
 
 
 class Report:
-    """A comparison of each phase's answers with the expected ones, printed as a Markdown table.
+    """A comparison of each phase's answers with the expected answers, printed as a Markdown table.
 
     Args:
         requests: the requests of every phase.
@@ -53,7 +53,7 @@ class Report:
         print("| phase | requests | choices | log-probabilities | differing | seconds |\n|---|---|---|---|---|---|")
 
     def add(self, phase: str, answers: list[Answer], seconds: float) -> None:
-        """Compares the answers of a phase, adds the number of differing ones to `differing` and prints a row.
+        """Compares the answers of a phase, adds the number of answers that differ to `differing`, and prints a row.
 
         Writes the first three differences to standard error.
 
@@ -77,7 +77,7 @@ async def run(args: argparse.Namespace) -> int:
     rng, began = Random(args.seed), time.monotonic()
     engine = from_flags(args, EngineConfig)
     async with await jaxchat.load_async(args.model, config=engine) as local:
-        # The limit of drafts changes no program, so one engine can do without.
+        # The limit of drafts changes no program, so one engine can answer with and without drafts.
         session: Any = local.transport.session
         model = session.model_id
         space = RequestSpace(

@@ -43,7 +43,7 @@ class RequestSpace:
         longest: maximum of `max_tokens`.
         words: maximum number of words of the user's message.
         switches: boolean variables of the model's chat template.
-        efforts: values of `reasoning_effort` that the model's chat template tells apart; empty if it reads none.
+        efforts: values of `reasoning_effort` that the model's chat template tells apart; empty if it reads no effort.
     """
 
     model: str
@@ -86,12 +86,12 @@ def random_request(rng: Random, space: RequestSpace) -> Request:
 
 
 def with_prediction(rng: Random, request: Request, answer: str) -> Request:
-    """Returns the request as it is, or with a prediction that is right, right in its first half, or wrong.
+    """Returns the request unchanged, or with a prediction that is right, right in its first half, or wrong.
 
     Args:
         rng: the source of randomness.
         request: a request without a prediction.
-        answer: the text of its first choice, which no prediction may change.
+        answer: the first choice's text in the answer to the request. No prediction may change this text.
     """
     wrong = " ".join(rng.choices(WORDS, k=12))
     text = rng.choice(("", answer, answer[: len(answer) // 2] + wrong, wrong))

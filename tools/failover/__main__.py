@@ -47,7 +47,7 @@ class Replicas:
         self.servers = [ServerProcess(*flags) for _ in range(2)]
         self.targets = [server.grpc for server in self.servers]
         self.ends: Counter[str] = Counter()
-        self.running = 0  # sequences that ran on servers when these ended
+        self.running = 0  # sequences that were running on servers when the servers were ended
 
     def end(self, index: int, number: signal.Signals) -> None:
         """Ends a server by a signal, and waits for it."""
@@ -90,9 +90,9 @@ def blocking(client: Client, stream: bool) -> Ask:
 
 
 async def disturb(replicas: Replicas, kills: int, seconds: float, rng: Random, done: asyncio.Event) -> None:
-    """Ends a random server and starts it again, `kills` times, then sets `done`.
+    """Waits, ends a random server and starts it again. Repeats this `kills` times, then sets `done`.
 
-    Each time it first waits for 0.2 to 1 times `seconds`, after both servers are ready.
+    The wait begins when both servers are ready, and takes 0.2 to 1 times `seconds`.
     """
     for kill in range(kills):
         await asyncio.sleep(rng.uniform(0.2, 1) * seconds)
@@ -108,10 +108,10 @@ async def compare(
     asks: list[tuple[str, Ask]], requests: list[Request], expected: list[Answer], args: argparse.Namespace,
     done: asyncio.Event,
 ) -> Counter[str]:  # fmt: skip
-    """Sends requests until `done` is set and at least `args.requests` were sent.
+    """Sends requests until `done` is set and at least `args.requests` were sent. Compares answers with `expected`.
 
     Returns:
-        The numbers of all requests, of the requests of each way, and of lost and different answers.
+        The number of requests, also by the name of their way, and the numbers of lost and different answers.
     """
     counts: Counter[str] = Counter()
     numbers = itertools.count()
@@ -146,7 +146,7 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 async def exercise(replicas: Replicas, front: ServerProcess, args: argparse.Namespace, rng: Random) -> Counter[str]:
-    """Asks one undisturbed server first, then compares while servers end. Returns the counts of `compare`."""
+    """Asks one undisturbed server, then compares answers while servers are ended. Returns the counts of `compare`."""
     args.name = replicas.servers[0].model
     requests, done = requests_of(args, rng), asyncio.Event()
     async with AsyncClient(replicas.targets[0]) as alone:
@@ -166,7 +166,7 @@ async def exercise(replicas: Replicas, front: ServerProcess, args: argparse.Name
 
 
 def ways(rest: openai.AsyncOpenAI, native: AsyncClient, client: Client) -> list[tuple[str, Callable[[bool], Ask]]]:
-    """Returns the ways to send requests: a name, and a function that takes whether to stream and returns an `Ask`."""
+    """Returns the ways to send requests: the name of each, and a function of `stream` that returns an `Ask`."""
     return [
         ("openai", lambda stream: asking(rest, stream)),
         ("asyncio", lambda stream: asking(native, stream)),

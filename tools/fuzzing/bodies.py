@@ -96,7 +96,7 @@ def body(rng: random.Random, model: str, *, text: bool = False) -> tuple[str, by
 
     Args:
         rng: source of the random choices.
-        model: id of the model, which every body names at first.
+        model: id of the model. Every body names it, unless a mutation or damage changes the name.
         text: whether to make a text completion instead of a chat request.
     """
     kind = rng.choices(("valid", "mutated", "random", "damaged"), (2, 5, 2, 1))[0]

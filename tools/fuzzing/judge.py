@@ -64,8 +64,9 @@ def _text(reply: httpx.Response) -> str:
 def _text_completion(text: str, strict: bool = True) -> Completion:
     """Reads a text completion or a part of one.
 
-    The package's type has no form for the missing log-probability of a prompt's first token, nor for a choice without
-    an end. Both are left out before it reads the rest.
+    The type of the `openai` package allows neither a null log-probability, which the first token of a prompt has, nor a
+    null finish reason. The log-probability is removed, and the finish reason is set only after the package has read the
+    completion.
     """
     value = json.loads(text)
     ends = [choice["finish_reason"] for choice in value["choices"]]

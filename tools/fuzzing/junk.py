@@ -60,7 +60,7 @@ def value(rng: random.Random, depth: int = 3) -> Any:
 
     Args:
         rng: source of the random choices.
-        depth: maximum number of nested arrays and objects. A few values have more on purpose.
+        depth: maximum number of nested arrays and objects. A few values are nested deeper on purpose.
     """
     kind = rng.randrange(8 if depth else 5)
     if kind == 0:
@@ -79,7 +79,7 @@ def value(rng: random.Random, depth: int = 3) -> Any:
 
 
 def deep(levels: int) -> list[Any]:
-    """Returns `levels` nested arrays, at most 500, which the standard encoder supports."""
+    """Returns `levels` nested arrays, but at most 500, so that the standard encoder can write them."""
     result: list[Any] = []
     for _ in range(min(levels, 500)):
         result = [result]

@@ -50,7 +50,7 @@ def long_rope(original: int, **given: float) -> dict[str, Any]:
     """Returns entries of `config.json` for LongRoPE over 12 of the 16 dimensions of a head.
 
     Args:
-        original: number of tokens up to which a sequence uses `short_factor`. Longer ones use `long_factor`.
+        original: number of tokens up to which a sequence uses `short_factor`. Longer sequences use `long_factor`.
         given: further entries of `rope_parameters`.
     """
     return dict(

@@ -38,7 +38,7 @@ class Difference:
     Attributes:
         prefill: largest absolute difference after a prompt. It is divided by the largest absolute logit that
             `transformers` computes after the prompt or any decode step.
-        decode: the same, but the largest difference after a decode step.
+        decode: largest absolute difference after a decode step, divided by the same logit.
         digest: SHA-256 of all our logits, in hexadecimal.
     """
 

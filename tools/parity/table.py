@@ -18,7 +18,7 @@ from tools.parity.measure import Difference, difference, recording_runner
 DTYPES: tuple[DTypeName, ...] = ("float32", "bfloat16")
 MESHES = (1, 2, 4, 8)
 BOUNDS: dict[str, float] = {"float32": 1e-4, "bfloat16": 5e-2}
-ROUNDED = 0.1  # for kernels that round activations to 8 bits, those for quantised weights on one CPU device
+ROUNDED = 0.1  # for the kernels for quantised weights on one CPU device, which round activations to 8 bits
 BEGIN, END = "<!-- parity: begin -->", "<!-- parity: end -->"
 
 
@@ -57,8 +57,7 @@ def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int
     """Yields the result of each family, and of each quantised form, in each dtype on each mesh.
 
     Args:
-        only: parts of names of cases. Cases whose names contain none of them are left out. All cases run if it is
-            empty.
+        only: texts. A case is measured if its name contains one of these texts. If there are none, all cases are.
         dtypes: dtypes of weights and activations.
         meshes: numbers of devices.
     """

@@ -112,7 +112,7 @@ def profile(streams: Streams, args: argparse.Namespace) -> Trace:
 
     Args:
         streams: the engine.
-        args: the flags of the command line, of which `streams`, `prompt` and `tokens` describe the load.
+        args: the flags of the command line. The flags `streams`, `prompt` and `tokens` describe the load.
     """
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0  # a call of every Python function would cost more than it shows

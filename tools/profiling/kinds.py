@@ -64,8 +64,8 @@ class Kinds:
     def _scope(self, name: str) -> str:
         """Returns the scope of an operation.
 
-        If the operation has none, returns that of its last inner operation for a fusion. For others, returns that of
-        the loop or branch around the operation.
+        A fusion without a scope has the scope of its last inner operation. Any other operation without a scope has the
+        scope of the loop or branch around the operation.
         """
         root = self._roots.get(self._calls.get(name, ""), "")
         if scope := self._scopes.get(name) or (name not in self.containers and self._scopes.get(root)):
@@ -77,8 +77,8 @@ class Kinds:
 def kind_of(name: str, scope: str) -> str:
     """Returns the kind of an operation.
 
-    Operations with "copy" in their names, and those in the scope of a parameter, are copies. Operations outside the
-    decoder are sampling, including the few that unpack the input and store the slots' state.
+    Operations with "copy" in their names, and operations in the scope of a parameter, are copies. Operations outside
+    the decoder count as sampling, including the few that unpack the input and store the slots' state.
 
     Args:
         name: name of the operation.

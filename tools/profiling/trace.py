@@ -46,9 +46,16 @@ def read(directory: Path, programs: Mapping[str, Kinds]) -> Trace:
 
     Args:
         directory: folder that the profiler wrote to.
-        programs: the kinds of operations of each program to read, by the name of its HLO module.
+        programs: the programs to read: the `Kinds` of each, by the name of its HLO module. Operations of other programs
+            are left out.
+
+    Raises:
+        ValueError: the folders contain no trace.
     """
-    path = max(directory.rglob("*.trace.json.gz"), key=lambda file: file.stat().st_mtime)
+    traces = list(directory.rglob("*.trace.json.gz"))
+    if not traces:
+        raise ValueError(f"{directory}: no *.trace.json.gz here or below")
+    path = max(traces, key=lambda file: file.stat().st_mtime)
     with gzip.open(path, "rt") as file:
         events = [event for event in json.load(file)["traceEvents"] if event.get("ph") == "X"]
     marks = [event for event in events if event["name"].startswith(MARK)]

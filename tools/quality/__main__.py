@@ -1,4 +1,4 @@
-"""Measures what rounding costs: how far predictions are from those of the same weights in float32.
+"""Measures what rounding costs: how far predictions with rounded weights are from predictions in float32.
 
     python -m tools.quality MODEL [--forms stored int8 int4] [--llama PYTHON]
 
@@ -32,7 +32,7 @@ FORMS = {"stored": None, "int8": "int8", "int4": "int4"}
 
 
 def llama_cpp(python: Path, file: Path, pieces: np.ndarray) -> np.ndarray:
-    """Returns the logits of llama.cpp, less the largest one of each token, f16 `[count, length, V]`.
+    """Returns the logits of llama.cpp, minus the largest logit of each token, f16 `[count, length, V]`.
 
     Args:
         python: interpreter of an environment with llama.cpp.

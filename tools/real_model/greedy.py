@@ -52,7 +52,7 @@ class Answer:
 
 
 def expected(folder: Path, tokens: int) -> list[Answer]:
-    """Returns the answers of `transformers` to PROMPTS, of at most `tokens` tokens."""
+    """Returns the answers of `transformers` to PROMPTS. Each answer has at most `tokens` tokens."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     answers = []
@@ -75,7 +75,7 @@ def expected(folder: Path, tokens: int) -> list[Answer]:
 
 
 def ours(model: Path, tokens: int) -> list[list[int]]:
-    """Returns the token ids of jaxchat's answers to PROMPTS, of at most `tokens` tokens, without end tokens."""
+    """Returns the token ids of jaxchat's answers to PROMPTS, at most `tokens` for each answer, without end tokens."""
     with jaxchat.load(str(model), progress=False) as client:
         answers = []
         for prompt in PROMPTS:

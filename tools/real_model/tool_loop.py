@@ -37,7 +37,7 @@ Transcript = list[str]
 def choices(question: str) -> list[str]:
     """Returns the tool choice of each request of one turn.
 
-    Calls are required, because a small model seldom makes one by itself.
+    Calls are required, because a small model seldom calls a tool by itself.
     """
     return ["none"] if question == QUESTIONS[-1] else ["required", "none"]
 

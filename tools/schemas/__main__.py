@@ -2,9 +2,9 @@
 
     python -m tools.schemas --count 1000
 
-The package `jsonschema` must accept every answer that ends with `stop`. If an answer ends with `length`, the same
-seeded request is repeated with more tokens, and the new answer must continue the old one. The exit status is 1 if an
-answer is wrong.
+The package `jsonschema` must accept every answer with the finish reason `stop`. If the finish reason is `length`, the
+same seeded request is repeated with more tokens, and the new answer must begin with the old answer. The exit status is
+1 if an answer is wrong.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ ANNOTATIONS: tuple[dict[str, Any], ...] = (
 
 
 def everyday_schemas(seed: int) -> Iterator[Shape]:
-    """Yields distinct random schemas with their sources of values, without end."""
+    """Yields an endless series of distinct random schemas, each with its source of values."""
     chance, seen = random.Random(seed), set[str]()
     while True:
         made = shape(chance, 3)

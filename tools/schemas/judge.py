@@ -49,7 +49,7 @@ class Judge:
         self._closing[list(self._tokenizer.stop_tokens)] = True
 
     def verdicts(self, shape: Shape, seed: int) -> Iterator[str]:
-        """Yields the verdicts on a schema. Those on wrong grammars begin with WRONG.
+        """Yields the verdicts on a schema. Verdicts on wrong grammars begin with WRONG.
 
         Args:
             shape: the schema, and a function that draws values for it.
@@ -91,7 +91,7 @@ class Judge:
         self._compiler.close()
 
     def _walk(self, constraint: Any, chance: random.Random) -> str | None:
-        """Returns a complete random answer, or None for one that is too long."""
+        """Returns a complete random answer, or None if the answer becomes too long."""
         row, data = self._row(), b""
         for step in range(STEPS):
             constraint.fill(row)
@@ -149,7 +149,7 @@ _IN_PLACE = ("allOf", "anyOf", "oneOf")
 
 
 def closed(schema: Any) -> Any:
-    """Returns a schema of 2020-12 that forbids undeclared members. The answers of jaxchat never have any."""
+    """Returns a schema of 2020-12 that forbids undeclared members. Answers of jaxchat never have undeclared members."""
     if not isinstance(schema, dict):
         return schema
     result = dict(schema)
@@ -170,9 +170,9 @@ def closed(schema: Any) -> Any:
 
 
 def _members_closed(schema: Any) -> Any:
-    """Returns a part of an `allOf` or a similar list, closed only inside its members.
+    """Returns a schema from an `allOf` or a similar list, in which only the schemas of its members are closed.
 
-    The part itself stays open, because other parts may declare more members.
+    The schema itself stays open, because the other schemas in the list may declare more members.
     """
     result = closed(schema)
     return {name: value for name, value in result.items() if name != "unevaluatedProperties"}

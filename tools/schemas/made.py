@@ -19,7 +19,7 @@ LITERALS: tuple[Any, ...] = (1, -3, 1.5, "a", "é\n", "", None, True, [1, "a"], 
 
 
 def random_schema(chance: random.Random, depth: int = 3) -> dict[str, Any]:
-    """Returns a random schema with up to two shared definitions, and sometimes a recursive one.
+    """Returns a random schema with up to two shared definitions, and sometimes a recursive definition.
 
     Args:
         chance: source of the random choices.

@@ -2,8 +2,9 @@
 
     python -m tools.schemas.mixed
 
-Alternates two loads: only free answers, and half free, half constrained by a JSON Schema. Every slot stays busy. The
-free answers must be equal bit for bit under both loads. Prints medians over the repetitions.
+Alternates two loads. In one load, all answers are free. In the other, half of the answers are free, and half are
+constrained by a JSON Schema. Every slot stays busy. The free answers must be equal bit for bit under both loads. Prints
+medians over the repetitions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Leaves of schemas as generators of schemas write them, each with values that it should admit."""
+"""Schemas of scalars in the forms that programs such as pydantic write, each with values that it should admit."""
 
 from __future__ import annotations
 

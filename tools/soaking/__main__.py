@@ -1,7 +1,7 @@
 """Puts a server under load from 2 x (slots + queue places) clients: `python -m tools.soaking --minutes 10`.
 
-Starts a real server process. Of the requests, 30 % are cancelled, 10 % are read slowly, 20 % have a deadline and 10 %
-are malformed.
+Starts a real server process. Requests have one of five manners: 30 % are cancelled, 10 % are read slowly, 20 % have a
+deadline, 10 % are malformed, and the clients of 30 % wait patiently.
 
 The exit status is 1 in any of these cases: a request ends in a way that its manner does not allow, the engine is not
 idle afterwards, memory grows by more than --allowed-growth, a program is compiled, or the server fails.
@@ -33,9 +33,9 @@ class Record:
     """A record of one run.
 
     Attributes:
-        ends: number of requests by protocol, "stream" or "plain", manner and end. The end is "VIOLATION" if the manner
-            does not allow it.
-        violations: a line for each request with such an end.
+        ends: number of requests by (protocol, "stream" or "plain", manner, end). The end is "VIOLATION" if the request
+            ended in a way that its manner does not allow.
+        violations: a line for each request with the end "VIOLATION".
         memory: samples of the server's resident memory, in bytes.
     """
 

@@ -1,6 +1,7 @@
 """Sends planned requests and names how each ended.
 
-The end is "completed", "busy", "refused", "cancelled" or "deadline". Every other end is a violation.
+The end is "completed", "busy", "refused", "cancelled" or "deadline". Any other end is a violation, and so is one of
+these that the request's manner does not allow. The name of a violation begins with "!".
 """
 
 from __future__ import annotations

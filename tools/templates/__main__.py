@@ -4,7 +4,8 @@
     python -m tools.templates templates/ --only Qwen3 --show
 
 A folder holds `*.jinja` files or directories of models, or is itself the directory of a model. Each template renders
-many conversations, both as for a request to the server and by `apply_chat_template`. Prints a row for each template.
+many conversations twice: as the server does for a request, and with `apply_chat_template` of `transformers`. Prints a
+row for each template.
 
 The exit status is 1 in any of these cases: jaxchat cannot load a template that `transformers` can, no rule of
 `tools.templates.rules` explains a difference, or no template is selected.

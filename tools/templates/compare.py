@@ -26,14 +26,16 @@ Status = Literal["equal", "refused by both", "by rule", "only jaxchat refuses", 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A comparison of two prompts: jaxchat's for a conversation, and that of `transformers` for its `plain_form`.
+    """A comparison of two prompts for a conversation: the prompt of jaxchat, and the prompt of `transformers`.
+
+    `transformers` gets the conversation in its `plain_form`.
 
     Attributes:
         conversation: the name of the conversation.
         status: the result. A status "by rule" is not a fault.
         rules: names of the rules that explain the difference.
-        gains: whether jaxchat handles the conversation better: the template refuses the plain form, or leaves out a
-            part that jaxchat shows or refuses, or only times of day differ.
+        gains: whether jaxchat handles the conversation better. This is so if the template refuses the plain form, if
+            the template omits a part that jaxchat shows or refuses, or if only times of day differ.
         ours: the prompt of jaxchat.
         theirs: the prompt of `transformers`.
     """
@@ -49,8 +51,8 @@ class Comparison:
 def compare_all(ours: Jaxchat, theirs: Transformers, conversations: Sequence[Conversation]) -> list[Comparison]:
     """Returns the comparison of each conversation.
 
-    A rule explains differences only if at least one conversation needs it. A conversation needs a rule if the template
-    refuses its plain form or leaves out a part of it. The rules in `ALWAYS` explain differences in any case.
+    A rule explains differences if it is in `ALWAYS`, or if jaxchat handles at least one conversation better by it, see
+    `Comparison.gains`. If other rules are needed to explain a difference, the status becomes "differs".
 
     Args:
         ours: jaxchat's renderer.
@@ -113,7 +115,7 @@ def _controls_are_the_templates(
 
 
 def _effective(theirs: Transformers, plain: Form, adapted: Form, prompt: Prompt) -> Iterator[str]:
-    """Yields the rules that lead to a prompt, except for rules whose changes the template does not read."""
+    """Yields the rules without which `transformers` would render another prompt."""
     for rule in rules_between(plain, adapted):
         without = restored(plain, adapted, rule)
         if theirs.prompt(*without).text != prompt.text:
@@ -143,7 +145,7 @@ def _adapted_forms(ours: Jaxchat, conversation: Conversation) -> Iterator[Form]:
 
 
 def _loses_refused_part(plain: Form, prompt: Prompt, reference: Prompt) -> bool:
-    """Returns whether `transformers` leaves out the part of a conversation that jaxchat refuses."""
+    """Returns whether `transformers` omits the part of a conversation that jaxchat refuses."""
     place, _, rest = prompt.param.partition(".")
     if place == "tools":
         return any(_texts(tool) - _shown(plain, reference.text) for tool in plain[1])
@@ -155,7 +157,7 @@ def _loses_refused_part(plain: Form, prompt: Prompt, reference: Prompt) -> bool:
 
 
 def _shown(form: Form, text: str) -> Counter[str]:
-    """Counts the texts of a conversation that a prompt has, each at most as often as the conversation has it."""
+    """Counts how often a prompt has each text of a conversation, up to the number of times in the conversation."""
     texts = _all_texts(form)
     return Counter({each: min(count, text.count(each)) for each, count in texts.items() if each in text})
 

@@ -28,7 +28,7 @@ class Conversation:
         name: the name in tables.
         messages: the messages.
         tools: the tools, if any.
-        control: the spelling of a control token that the messages hold as text; "" without one.
+        control: the spelling of a control token that the messages contain as text; "" if they contain none.
     """
 
     name: str

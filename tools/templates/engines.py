@@ -1,4 +1,4 @@
-"""Renders conversations in two ways: as for a request to the server, and by `apply_chat_template`."""
+"""Renders conversations in two ways: as the server does for a request, and with `apply_chat_template`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ class Jaxchat:
         return Prompt(tuple(ids), self.decode(ids))
 
     def control(self) -> str:
-        """Returns the spelling of the last control token that the template writes, or of any one if it writes none."""
+        """Returns the spelling of the last control token that the template writes.
+
+        If the template writes no control token, returns the spelling of any control token.
+        """
         turns = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
         prompt = self.prompt(Conversation(name="control", messages=[*turns, turns[0]]))
         controls = self.tokenizer.control_tokens.ids
@@ -87,7 +90,7 @@ class Transformers:
     def prompt(self, messages: Sequence[Json], tools: Sequence[Json], *, add_generation_prompt: bool = True) -> Prompt:
         """Returns the prompt of a conversation, or the reason why the template refuses it.
 
-        The template receives keys with null as they are.
+        Keys whose value is null are passed to the template unchanged.
 
         Args:
             messages: the messages in JSON form.
@@ -124,8 +127,8 @@ def is_valid(directory: Path) -> bool:
 def plain_form(conversation: Conversation) -> tuple[list[Json], list[Json]]:
     """Returns messages and tools in the plain form, which the documentation of `transformers` describes.
 
-    Keys with null are left out, parts are joined, and the role `developer` becomes `system`. Arguments that are the
-    text of a JSON object become that object.
+    Keys whose value is null are removed, parts of contents are joined, and the role `developer` becomes `system`.
+    Arguments that are the text of a JSON object become that object.
     """
     return [_plain_message(message) for message in conversation.messages], list(conversation.tools)
 

@@ -14,7 +14,7 @@ Applies = Callable[[Form, Form], bool]
 ALWAYS = frozenset(
     {"empty arguments", "name of the call", "ids of the format's length", "results in the order of the calls"}
 )
-"""Rules that explain a difference for every template. All others need a conversation whose plain form fails."""
+"""Rules that explain a difference for every template. Other rules need a conversation whose plain form fails."""
 
 
 KEYS = {

@@ -34,9 +34,10 @@ def wrong_texts(subject: Subject, sequences: Sequence[Sequence[int]]) -> Iterato
     """Yields a pair (kind, ids) for each fault in the text of a sequence of token ids.
 
     The right text is decoded from the bytes of all the tokens. The kind is "bytes" if `transformers` decodes another
-    text, and "streams" if we stream another one. A sequence can have both faults. `transformers` replaces the valid
-    bytes next to invalid ones too. Sequences whose byte tokens, such as `<0xE2>`, form invalid UTF-8 are therefore not
-    compared with it.
+    text, and "streams" if we stream another text. A sequence can have both faults.
+
+    If byte tokens such as `<0xE2>` form invalid UTF-8, `transformers` also replaces valid bytes beside the invalid
+    ones. Such a sequence cannot have the fault "bytes".
     """
     spellings = subject.theirs.convert_ids_to_tokens
     for ids in sequences:
@@ -62,9 +63,9 @@ def streamed(subject: Subject, ids: Sequence[int]) -> str:
 
 
 def sequences(subject: Subject, rng: Random, count: int) -> Iterator[list[int]]:
-    """Yields sequences of ids: first some that together hold each id once, then `count` random ones.
+    """Yields sequences of ids: first some that together have each id once, then `count` random sequences.
 
-    Half of the random sequences have only tokens that split characters, if the tokenizer has any.
+    Half of the random sequences have only tokens that split characters, if the tokenizer has such tokens.
     """
     size = subject.tokenizer.size
     known = [id_ for id_ in range(size) if subject.tokenizer.spelling_of(id_) is not None]

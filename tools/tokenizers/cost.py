@@ -24,8 +24,8 @@ class Cost:
     Attributes:
         kind: name of the message.
         ours: CPU time from the request to the ids, in milliseconds.
-        library: CPU time in which the library alone encodes the prompt, in milliseconds. The larger of two times: one
-            with control tokens read as text, one with control tokens read as tokens.
+        library: CPU time in which the library alone encodes the prompt, in milliseconds. It is measured once with
+            control tokens read as text and once with control tokens read as tokens. The larger time counts.
         stop: longest time for which this thread held the GIL, in milliseconds.
     """
 
@@ -47,8 +47,8 @@ def cost(subject: Subject, library: Tokenizer, kind: str, text: str, repetitions
         library: a separate tokenizer object of the library. Its settings are changed.
         kind: name of the message in results.
         text: the message.
-        repetitions: number of runs, of which the fastest counts. Long holds of the GIL are measured up to five times
-            more.
+        repetitions: number of runs. The fastest run counts. The time for which the GIL is held is measured until it is
+            short, at most `repetitions` + 5 times. The shortest time counts.
     """
     rendered = subject.rendered(text)
     alone = []

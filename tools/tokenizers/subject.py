@@ -25,7 +25,7 @@ CONTEXT = 1 << 20  # tokens
 
 @dataclass(frozen=True)
 class Subject:
-    """A tokenizer with a chat template: loaded by jaxchat, and by `transformers` as `theirs`."""
+    """A tokenizer with a chat template, loaded twice: by jaxchat, and by `transformers` as the field `theirs`."""
 
     tokenizer: ChatTokenizer
     template: ChatTemplate
@@ -46,7 +46,7 @@ class Subject:
         return self.template.render(_messages(text), None)
 
     def control(self, ids: list[int]) -> list[int]:
-        """Returns those of `ids` that are control tokens."""
+        """Returns the control tokens in `ids`, in the same order."""
         return [id_ for id_ in ids if id_ in self.tokenizer.control_tokens.ids]
 
 
@@ -54,7 +54,7 @@ def subjects(directory: Path) -> list[Subject]:
     """Loads a tokenizer with its own chat template, if it has one, and again with the template `PLAIN`.
 
     Raises:
-        Exception: `transformers`, which reads the tokenizer first, raises it.
+        Exception: any exception of `transformers`, which reads the tokenizer first.
         ModelError: jaxchat cannot read the tokenizer.
     """
     theirs = PreTrainedTokenizerFast.from_pretrained(directory)

@@ -61,7 +61,7 @@ def long_texts(spellings: Iterable[str], size: int) -> dict[str, str]:
     """Returns texts that are expensive to tokenise, or to search for control tokens. Each repeats a short piece.
 
     Args:
-        spellings: spellings of the control tokens, in any order; without any, "<s>" is used.
+        spellings: spellings of the control tokens, in any order. If there are none, "<s>" is used.
         size: characters of each text.
 
     Returns:

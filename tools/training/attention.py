@@ -1,7 +1,8 @@
 """Causal attention over packed conversations, with a gradient that XLA:CPU computes fast.
 
-With plain einsums, attention takes half of a training step. Their gradient has products with a transposed left operand,
-for which XLA:CPU has no fast code. Einsums also compute the scores that the causal mask drops, which are half of all.
+With plain einsums, attention takes half of a training step. The gradient of the einsums has products with a transposed
+left operand, and XLA:CPU has no fast code for such products. Einsums also compute the scores that the causal mask
+drops: half of all scores.
 
 Letters: R rows of T tokens, K KV heads with G query heads each, d head dimension.
 """

@@ -100,7 +100,7 @@ def long_conversation(rng: Random, turns: int) -> Sample:
 
 
 def stream(seed: int, weights: dict[str, float] | None = None, longest: int = 4) -> Iterator[Sample]:
-    """Yields training samples without end.
+    """Yields an endless series of training samples.
 
     One in twelve on average is a conversation of 2 to `longest` unrelated samples.
 
@@ -119,7 +119,7 @@ def stream(seed: int, weights: dict[str, float] | None = None, longest: int = 4)
 
 
 def held_out(seed: int, skill: str, count: int) -> list[Sample]:
-    """Returns up to `count` held-out samples of one skill with different keys. Stops after `200 * count` draws."""
+    """Returns up to `count` held-out samples of one skill, all with different keys. Tries at most 200 * count draws."""
     rng, samples = Random(f"{seed}:{skill}"), {}
     for _ in range(200 * count):
         sample = draw(rng, skill, "heldout")

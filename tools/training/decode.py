@@ -76,7 +76,7 @@ def _prefill(config: ModelConfig, params: Any, tokens: Array, lengths: Array, ro
         params: its parameters.
         tokens: padded prompts, i32 `[B, T]`.
         lengths: tokens of each prompt, i32 `[B]`.
-        room: tokens of the cache for each prompt.
+        room: number of tokens that the cache can hold for each prompt.
     """
     decoder, positions = Decoder(config), jnp.arange(tokens.shape[1])
 

@@ -105,7 +105,7 @@ def export(work: Path, directory: Path, others: Sequence[Path] = ()) -> None:
     Args:
         work: folder with `checkpoint.pkl` and `tokenizer.json`.
         directory: folder to write.
-        others: checkpoints to average with that in `work`.
+        others: checkpoints to average with the checkpoint in `work`.
     """
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
     config = config_of(tokenizer)

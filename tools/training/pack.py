@@ -19,7 +19,7 @@ TRIES = 16  # conversations without room before a batch is called full
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of N flat tokens, of which at most M = N / 2 are targets to predict.
+    """A batch of N flat tokens. At most M = N / 2 of the tokens are targets to predict.
 
     Attributes:
         tokens: token ids, i32 `[N]`.
@@ -44,7 +44,7 @@ def parse_layout(text: str) -> Layout:
 
 
 def encode(tokenizer: Tokenizer, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Returns token ids, i32 `[T]`, and a mask, bool `[T]`, of the tokens in assistant turns, with the turns' ends."""
+    """Returns token ids, i32 `[T]`, and a mask, bool `[T]`, of the tokens in assistant turns and their end tokens."""
     ids = np.array(
         tokenizer.encode(render(list(sample.messages), list(sample.tools)), add_special_tokens=False).ids,
         np.int32,
@@ -62,10 +62,10 @@ def encode(tokenizer: Tokenizer, sample: Sample) -> tuple[np.ndarray, np.ndarray
 class Packer:
     """A packer of conversations into batches of one layout.
 
-    Conversations that do not fit wait for the next batch. Those longer than the longest row are dropped.
+    Conversations that do not fit wait for the next batch. Conversations longer than the longest row are dropped.
 
     Args:
-        samples: conversations, without end.
+        samples: an endless iterator of conversations.
         tokenizer: tokenizer of the model.
         layout: number of rows of each length, as pairs (rows, tokens).
     """

@@ -35,9 +35,9 @@ class Sample:
 
     @property
     def held_out(self) -> bool:
-        """Whether the sample is kept out of training, which is so for one key in ten.
+        """Whether the sample is kept out of training, as one key in ten is.
 
-        It depends only on the skill and the key, so no key is both in training and held out.
+        This depends only on the skill and the key. Therefore no key of a skill is both in training and held out.
         """
         return zlib.crc32(f"{self.skill}:{self.key}".encode()) % HELD_OUT_ONE_IN == 0
 

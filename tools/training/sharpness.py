@@ -8,9 +8,9 @@ EXPORTED = 2.0  # a power of two, exact in bf16
 
 
 def sharpened(params: Any, times: float = EXPORTED) -> Any:
-    """Returns parameters with which the decoder's logits are `times` those with `params`.
+    """Returns parameters with which the decoder's logits are `times` as large as with `params`.
 
-    If `times` is 2, the exported model at temperature 1 answers like the trained model at temperature 0.5. Few answers
-    of the trained model are worse at 0.5 than at 0.
+    If `times` is 2, the exported model at temperature 1 answers like the trained model at temperature 0.5. At 0.5, the
+    trained model gives few worse answers than at 0.
     """
     return params | {"norm": {"scale": times * params["norm"]["scale"]}}

@@ -1,4 +1,4 @@
-"""Trains the bundled model on generated conversations, from random parameters, a checkpoint or a model folder."""
+"""Trains the bundled model on generated conversations. Starts from random parameters, a checkpoint or a folder."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def loss(params: Params, decoder: Decoder, layout: Layout, batch: tuple[Array, .
 def optimizer(name: str) -> optax.GradientTransformation:
     """Returns an optimizer with learning rate 1. It first clips the gradients to a global norm of 1.
 
-    The caller multiplies its updates by the learning rate of the step.
+    The caller multiplies the optimizer's updates by the learning rate of the step.
 
     Args:
         name: "adamw", or "muon" for Muon on the matrices of layers and AdamW on all other parameters.
@@ -176,7 +176,7 @@ def make_step(decoder: Decoder, layout: Layout, update: optax.GradientTransforma
     Args:
         decoder: the model.
         layout: number of rows of each length in a batch, as pairs (rows, tokens).
-        update: the optimizer, whose updates the step multiplies by the learning rate.
+        update: the optimizer. The step multiplies the optimizer's updates by the learning rate.
     """
 
     def step(params: Params, state: Any, batch: tuple[Array, ...], rate: Array) -> tuple[Params, Any, Array]:

@@ -58,12 +58,13 @@ class GrammarCompiler:
     def compiled(self, constraint: OutputConstraint) -> Grammar:
         """Returns the grammar for the answers to a request. Compiles it if it is not cached.
 
-        Blocks for up to 10 s for all probes of this request, which take up to 3 s of processor time. Also waits before
-        each probe: up to 10 s while other requests are probed, and up to 30 s if the sandbox must start.
+        Blocks while the grammar is probed. All probes of this request together take at most 10 s, and 3 s of processor
+        time. Each probe may also wait up to 10 s for probes of other requests, and up to 30 s for the sandbox to start.
 
         Raises:
             ChatError: 400 if the constraint cannot be enforced, or takes too much processor time. The error names the
-                field, and for a schema the keyword and its JSON pointer. 503 if the machine is too busy to tell.
+                field. If a schema is at fault, it also names the keyword and its JSON pointer. 503 if the machine is
+                too busy for the probes.
             RuntimeError: the sandbox does not start.
         """
         with self._lock:
@@ -81,13 +82,14 @@ class GrammarCompiler:
         return result
 
     def after_thoughts(self, constraint: OutputConstraint, thoughts: ThoughtSplitter | None) -> AnyGrammar:
-        """Returns the grammar for answers that may begin with thoughts, which the constraint does not bind.
+        """Returns the grammar for answers that may begin with thoughts. The constraint does not bind the thoughts.
 
         Blocks and raises as `compiled` does.
 
         Args:
             constraint: binds the answer after its thoughts.
-            thoughts: the state at the beginning of the answer; None if the constraint binds the whole answer.
+            thoughts: tells thoughts from the text that the constraint binds, before the first token; None if the
+                constraint binds all tokens.
         """
         grammar = self.compiled(constraint)
         return FreeThoughts(grammar, thoughts, self._chat.stop_tokens) if thoughts else grammar

@@ -41,17 +41,20 @@ ErrorOf = Callable[[str], str]
 
 
 class SlowSchema(ChatError):
-    """A 400 for a rule that takes too much processor time. It is not cached, as time differs from run to run."""
+    """An error 400 for a rule that takes too much processor time.
+
+    The error is not cached, because a second attempt may take less time.
+    """
 
 
 @dataclass(frozen=True)
 class OutputConstraint:
-    """The schema or rule of an answer without calls, and the calls that an answer may have.
-
-    Equal constraints have the same grammar.
+    """A limit of what an answer may contain. Equal constraints have the same grammar.
 
     Attributes:
-        raw: whether the answer is only text, without the frame that a tool format writes around answers.
+        answer: the schema or rule that an answer without calls must follow; None for any text.
+        calls: the calls that an answer may have; None without tools.
+        raw: whether the answer is plain text, without the frame that the tool format puts around answers.
     """
 
     answer: SchemaSource | LarkSource | None = None
@@ -60,7 +63,7 @@ class OutputConstraint:
 
     @property
     def param(self) -> str:
-        """The request field for errors that concern the whole grammar."""
+        """The request field that is named in errors about the whole grammar."""
         if self.calls:
             return self.calls.param
         return self.answer.param.partition(".")[0] if self.answer else "response_format"
@@ -69,7 +72,7 @@ class OutputConstraint:
         """Returns the grammar as text for the grammar library.
 
         Args:
-            error_of: returns the error of a grammar as text, or "". None for a constraint that was probed before.
+            error_of: returns the error of a grammar as text, or "". None if this constraint was probed before.
             tool_format: how the model writes calls, and answers without calls.
             writer: writes rules with the model's control tokens.
 
@@ -114,9 +117,9 @@ class OutputConstraint:
             raise invalid_schema(param, message) from None
 
     def _refused(self, tool_format: ToolFormat, rules: AnswerRules, writer: LarkWriter) -> tuple[str, str] | None:
-        """Returns the field and the error of the first function that the format cannot write, even if it is alone.
+        """Looks for a function that the tool format cannot write even if it is the only function.
 
-        Returns None if the format can write each function alone.
+        Returns the request field and the error of the first such function, or None.
         """
         sources = self.calls.arguments if self.calls else ()
         for source, function in zip(sources, rules.functions, strict=True):
@@ -164,7 +167,7 @@ def text_constraint(request: v1.ChatCompletionRequest) -> OutputConstraint | Non
 
 
 def combination_error(param: str, error: str) -> ChatError:
-    """Returns the 400 for schemas that are valid one by one but not together."""
+    """Returns the error 400 for schemas that are each valid, but invalid in combination."""
     return invalid_schema(param, f"its rules are valid one by one, but together {plain_error(error)}.")
 
 
@@ -177,7 +180,7 @@ def _translated(source: SchemaSource, prefix: str, error_of: ErrorOf | None) -> 
 
 
 def _probed(error_of: ErrorOf, grammar: str, param: str) -> str:
-    """Returns the grammar's error, or "". Raises `SlowSchema` if it takes too much processor time."""
+    """Returns the grammar's error, or "". Raises `SlowSchema` if the probe takes too much processor time."""
     try:
         return error_of(grammar)
     except TooSlow as error:

@@ -1,8 +1,8 @@
-"""A grammar that allows one given text only, so that the engine computes the log-probabilities of the text's tokens.
+"""A grammar that forces the engine to generate a known text, in order to get the log-probabilities of its tokens.
 
-So no separate program computes the log-probabilities of a prompt. The first token is the prompt of a request, and the
-grammar allows only the tokens after it, one at each place. The sampler takes the allowed token and reports its
-log-probability among all tokens. As the tokens are known, they are drafts too: one decode step computes up to 16.
+The first token of the text is the prompt of a request. After it, the grammar allows one token at each step: the next
+token of the text. The sampler takes this token and reports its log-probability among all tokens. Because the tokens are
+known in advance, they also serve as drafts, and one decode step computes up to 16 of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _AHEAD = 16  # tokens of a step: one row and its drafts
 
 
 class ForcedTokens:
-    """A grammar that allows one sequence of tokens. Implements `jaxchat.types.Grammar`."""
+    """A grammar that allows a single sequence of tokens. Implements `jaxchat.types.Grammar`."""
 
     def __init__(self, tokens: np.ndarray) -> None:
         """Keeps the tokens, i32 `[tokens]`."""
@@ -26,7 +26,7 @@ class ForcedTokens:
 
 
 class ForcedToken:
-    """A place in a sequence of tokens. Implements `jaxchat.types.Constraint`."""
+    """A constraint that allows only the next token of a known sequence. Implements `jaxchat.types.Constraint`."""
 
     def __init__(self, tokens: list[int], place: int) -> None:
         self._tokens, self._place = tokens, place
@@ -52,9 +52,9 @@ class ForcedToken:
 
 
 def scoring_request(prompt: np.ndarray) -> GenerateRequest:
-    """Returns a request that generates the tokens of a prompt after the first one, with their log-probabilities.
+    """Returns a request that generates all tokens of a prompt except the first, with their log-probabilities.
 
-    The log-probabilities are those of the model's logits. Nothing of the request affects other requests.
+    The log-probabilities are those of the model's logits.
 
     Args:
         prompt: i32 `[tokens]`, at least two.

@@ -1,4 +1,4 @@
-"""Grammars of answers that follow thoughts. Thoughts are free, and the grammar binds the tokens after them.
+"""Grammars for answers that begin with thoughts. A grammar allows any thoughts, and binds the tokens after them.
 
 V is the number of logits.
 """
@@ -16,11 +16,11 @@ class FreeThoughts:
     """A grammar that lets a model think before the text that another grammar allows."""
 
     def __init__(self, grammar: Grammar, splitter: ThoughtSplitter, stop_tokens: frozenset[int]) -> None:
-        """Combines a grammar and a way to tell thoughts apart.
+        """Combines a grammar with a splitter, which tells thoughts from the answer after them.
 
         Args:
             grammar: the grammar of the answer after its thoughts.
-            splitter: the state at the beginning of the answer.
+            splitter: the splitter, before the first token.
             stop_tokens: ids of the tokens that end an answer. Thoughts do not contain them.
         """
         self._grammar, self._splitter, self._stop_tokens = grammar, splitter, stop_tokens
@@ -39,7 +39,7 @@ class ThoughtConstraint:
     def fill(self, row: np.ndarray) -> None:
         """Writes the token mask of the next step into `row`, contiguous u32 `[ceil(V / 32)]`.
 
-        Thoughts may have every token except for stop tokens.
+        In thoughts, every token is allowed except the stop tokens.
         """
         if self._splitter.thinking:
             row[:] = ~token_bits([token for token in self._stop_tokens if token < 32 * len(row)], 32 * len(row))
@@ -58,11 +58,11 @@ class ThoughtConstraint:
         self._splitter = after
 
     def forced(self) -> list[int]:
-        """Returns tokens that probably come next; none where the model may think."""
+        """Returns the tokens that the grammar expects next; none while the model may think."""
         return [] if self._splitter.thinking or self._splitter.extra_tokens else self._answer.forced()
 
     def copy(self) -> ThoughtConstraint | None:
-        """Returns a constraint at the same place; None if the grammar's constraint has no copy."""
+        """Returns a copy in the same state; None if the constraint of the answer cannot be copied."""
         answer = self._answer.copy()
         return ThoughtConstraint(answer, self._splitter, self._stop_tokens) if answer else None
 

@@ -24,7 +24,7 @@ class AnswerRules:
     """The text and the calls that an answer may have.
 
     Args:
-        mode: "none" allows text only, "auto" text or calls, "required" calls only.
+        mode: "none" allows only text, "auto" allows text or calls, and "required" allows only calls.
         most: maximum number of calls.
         functions: names of the functions that may be called, with translated schemas of their arguments.
         answer: translated schema of an answer without calls, or a Lark expression for it; None for any text.
@@ -53,7 +53,7 @@ class LarkWriter:
         return text in self.control_tokens
 
     def spelled(self, parts: tuple[str, ...]) -> str:
-        """Returns a Lark expression for the parts in sequence: control tokens as ids, other text as literals."""
+        """Returns a Lark expression for the joined parts. Control tokens become ids, other text becomes literals."""
         items = (self._item(piece) for piece in self._split("".join(parts)))
         return " ".join(items)
 
@@ -64,7 +64,8 @@ class LarkWriter:
             opening: a text that is not empty.
 
         Returns:
-            The text before the control token, and a Lark expression for the rest. Either is "" if it is empty.
+            The text before the control token, and a Lark expression for the text from the control token on. The second
+            is "" if `opening` has no control token.
         """
         first, *others = self._split(opening)
         text = "" if self.is_control(first) else first
@@ -83,7 +84,7 @@ class LarkWriter:
     def json(self, schema: Schema | str) -> str:
         """Returns a Lark expression for JSON text that follows the translated `schema`.
 
-        Text instead of a schema is a Lark expression already, and is returned unchanged.
+        If `schema` is a text, it is already a Lark expression, and is returned unchanged.
         """
         if isinstance(schema, str):
             return schema

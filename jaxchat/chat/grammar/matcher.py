@@ -20,9 +20,9 @@ _FORCED_BYTES = 128  # more than the drafts of a step need
 
 @dataclass
 class _Use:
-    """The use of a lexer that several choices share: how many tokens passed it, and whether it failed.
+    """The number of tokens that all choices of a grammar have passed to its lexer, and whether the lexer failed.
 
-    The number of the lexer's states grows with use.
+    All choices share the lexer. The number of its states grows with use.
     """
 
     tokens: int = 0
@@ -43,8 +43,8 @@ class Grammar:
         """Wraps a matcher.
 
         Args:
-            matcher: at the beginning of the grammar.
-            tokenizer: that of the matcher.
+            matcher: a matcher at the beginning of the grammar.
+            tokenizer: the tokenizer of `matcher`.
             tokens: number of token ids that the matcher knows.
             ends: ids of the stop tokens.
             vocab: V, the number of logits.
@@ -62,7 +62,7 @@ class Grammar:
         return self._use.exhausted
 
     def start(self) -> TokenConstraint:
-        """Returns a constraint at the beginning of the grammar. Takes some microseconds."""
+        """Returns a constraint at the beginning of the grammar. Takes a few microseconds."""
         matcher = self._matcher.deep_copy()
         return TokenConstraint(matcher, self._tokenizer, self._tokens, self._ends, self._stops, self._use)
 
@@ -83,11 +83,11 @@ class TokenConstraint:
 
         Args:
             matcher: a matcher that only this choice uses.
-            tokenizer: that of the matcher.
+            tokenizer: the tokenizer of `matcher`.
             tokens: number of token ids that the matcher knows.
             ends: the token mask of the stop tokens, u32 `[ceil(V / 32)]`.
             stops: ids of the stop tokens.
-            use: the use of the grammar's lexer, which this choice updates.
+            use: counts the use of the grammar's lexer. This choice updates it.
         """
         self._matcher = matcher
         self._tokenizer = tokenizer
@@ -98,7 +98,7 @@ class TokenConstraint:
         self._ended = False
 
     def fill(self, row: np.ndarray) -> None:
-        """Writes the token mask of the next step, which is never all zero.
+        """Writes the token mask of the next step. At least one token is allowed.
 
         Args:
             row: receives the bits, contiguous u32 `[ceil(V / 32)]`.
@@ -127,18 +127,18 @@ class TokenConstraint:
         self._use.tokens += 1
 
     def forced(self) -> list[int]:
-        """Returns tokens that probably come next, because the grammar allows no other text: names of fields, syntax.
+        """Returns the probable next tokens if the grammar allows only one next text, such as the name of a field.
 
-        The last token of the forced text is left out, because the model may prefer a longer token in its place.
+        Omits the last token of this text, because the model may prefer a longer token in its place.
         """
         text = b"" if self._ended else self._matcher.compute_ff_bytes()
         return list(self._tokenizer.tokenize_bytes(text[:_FORCED_BYTES])[:-1]) if text else []
 
     def copy(self) -> TokenConstraint | None:
-        """Returns a constraint at the same place, in up to 30 microseconds.
+        """Returns a copy of the constraint in the same state, in up to 30 microseconds.
 
-        Returns None if the lexer, which the copy would share, is near its limit of states. Text that is only tried must
-        not use up the states that an answer needs.
+        Returns None if the lexer is near its limit of states. The copy shares the lexer, and must not use up the states
+        that the answer itself needs.
         """
         if self._use.exhausted:
             return None

@@ -1,9 +1,9 @@
-"""Compiles grammars and probes them for errors. Run as a script, this module is a process that may be killed.
+"""Compiles grammars and probes them for errors. The sandbox runs this module as a script, in a separate process.
 
-The process imports the grammar library and the standard library only. Each message consists of 4 bytes of length and
-JSON. From standard input, the process first reads the tokenizer, and then grammars, each with its limit of processor
-time in seconds. It answers each grammar with the grammar's error, or an empty string, and the time that it took. If a
-grammar exceeds its limit, a signal ends the process.
+The process imports the grammar library and the standard library only. Messages to and from the process are JSON, after
+4 bytes with the length of the JSON. From standard input, the process first reads the tokenizer, and then grammars, each
+with a limit of processor time in seconds. For each grammar, the process writes the grammar's error, or an empty string,
+and the processor time of the probe. If a grammar exceeds its limit, a signal ends the process.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _Table:
         return self.greedy(text)
 
     def greedy(self, text: str) -> list[int]:
-        """Returns []. `grammar_tokenizer` replaces this method with that of the library."""
+        """Returns []. `grammar_tokenizer` replaces this method with a method of the library."""
         return []
 
 
@@ -73,8 +73,8 @@ def grammar_tokenizer(tokens: list[bytes], ends: list[int], encode: Encode | Non
     Args:
         tokens: bytes of each token by id, empty for control tokens.
         ends: ids of the stop tokens, at least one.
-        encode: returns the ids that the model's tokenizer gives a text, all below `len(tokens)`. For None, texts are
-            split into the longest tokens.
+        encode: encodes a text with the model's tokenizer. All ids must be below `len(tokens)`. None to split texts into
+            the longest tokens.
     """
     table: Any = _Table(tokens, ends, encode)
     tokenizer = LLTokenizer(table, n_vocab=len(tokens), eos_token=ends, slices=LLTokenizer.json_slices())
@@ -93,8 +93,9 @@ def matcher(tokenizer: LLTokenizer, grammar: str) -> LLMatcher:
 def error_of(tokenizer: LLTokenizer, grammar: str) -> str:
     """Returns the error of a grammar, or an empty string.
 
-    Compiles the grammar and generates up to `STEPS` tokens. The error is `TOO_SLOW` if one mask takes more than `SLOW`
-    seconds of processor time. If no token may follow, it is the grammar's own error or `NO_VALUE`.
+    Compiles the grammar and generates up to `STEPS` tokens. Returns `TOO_SLOW` if one mask takes more than `SLOW`
+    seconds of processor time. If the grammar allows no next token, returns the grammar's own error, or `NO_VALUE` if
+    the grammar reports no error.
     """
     probed = matcher(tokenizer, grammar)
     for step in range(STEPS):
@@ -112,7 +113,7 @@ def error_of(tokenizer: LLTokenizer, grammar: str) -> str:
 
 
 def _allowed_token(mask: bytes, step: int) -> int | None:
-    """Returns an allowed token, from a different part of the vocabulary at every step, or None."""
+    """Returns an allowed token, or None if there is none. Each step searches from another part of the vocabulary on."""
     first = step * 7919 % len(mask)
     for index in (*range(first, len(mask)), *range(first)):
         if mask[index]:

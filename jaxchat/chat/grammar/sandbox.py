@@ -26,9 +26,9 @@ class Busy(Exception):
 
 
 class TooSlow(Exception):
-    """The error for a probe that takes too much processor time. A faster machine may do it in time.
+    """The error for a probe that takes too much processor time. On a faster machine, the same probe may succeed.
 
-    The message is a phrase, for use in another message.
+    The message is a phrase that becomes part of another message.
     """
 
 
@@ -63,9 +63,10 @@ class Sandbox:
         """Returns the grammar's error, or an empty string. Subtracts the time of the probe from `budget`.
 
         Raises:
-            Busy: probes of other requests took more than 10 s, or this request's took more than `budget.wall`.
-            TooSlow: the probe took more processor time than its limit or than `budget.cpu`, or one token mask took more
-                than 0.05 s of it.
+            Busy: probes of other requests took more than 10 s, or the probes of this request took more than
+                `budget.wall`.
+            TooSlow: the probe took more processor time than the limit of a probe or than `budget.cpu`, or one token
+                mask took more than 0.05 s of processor time.
             RuntimeError: the process does not start within 30 s.
         """
         if budget.cpu <= 0:

@@ -37,11 +37,11 @@ _PLAIN_ERRORS = {  # parts of the library's errors, and what they mean to a clie
 
 @dataclass(frozen=True)
 class SchemaSource:
-    """A schema with the request field that errors name.
+    """A schema, and the request field that is named in errors about it.
 
     Attributes:
         schema: the schema as text and as a value.
-        param: the request field.
+        param: the name of the request field.
         object_only: whether only objects may satisfy the schema.
         strict: whether unknown keywords are errors.
     """
@@ -62,14 +62,14 @@ class SchemaSource:
         return self.text in _KNOWN_TO_COMPILE
 
     def translated(self, prefix: str = "") -> tuple[dict[str, Any], dict[str, list[str]]]:
-        """Returns the translated schema, and by keyword the JSON pointers at which the keyword stands.
+        """Returns the translated schema, and a dict with the JSON pointers of each keyword in the schema.
 
         Args:
             prefix: the beginning of the names of definitions in the result.
 
         Raises:
-            ChatError: 400 if the schema cannot be enforced. The error names the field, the keyword and its JSON
-                pointer.
+            ChatError: 400 if the schema cannot be enforced. The error names the field, the JSON pointer and, if there
+                is one, the keyword at fault.
         """
         try:
             default = {"type": "object"} if self.object_only else {}
@@ -80,7 +80,7 @@ class SchemaSource:
             raise invalid_schema(self.param, "#: references or subschemas are nested too deep.") from None
 
     def error(self, library_error: str, pointers: dict[str, list[str]]) -> ChatError:
-        """Returns the 400 for an error of the grammar library.
+        """Returns the error 400 that a client gets for an error of the grammar library.
 
         Args:
             library_error: the library's message.
@@ -98,7 +98,7 @@ def plain_error(library_error: str) -> str:
 def _location(library_error: str, pointers: dict[str, list[str]]) -> str:
     """Returns the keywords that may have caused an error of the library, with their pointers.
 
-    If none is known, returns "#", the root.
+    If no such keyword is known, returns "#", the pointer of the root.
     """
     for part, keywords in _KEYWORDS_BY_ERROR.items():
         locations = [(pointer, keyword) for keyword in keywords for pointer in pointers.get(keyword, [])]
@@ -129,11 +129,11 @@ def request_schema(schema: SchemaText, param: str, *, object_only: bool = False,
 
 
 def known_schema(text: str, param: str, *, object_only: bool = False) -> SchemaSource:
-    """Returns the source for a built-in schema, which is used where the request gives none.
+    """Returns the source for a built-in schema. Such a schema is used where the request does not give one.
 
     Args:
         text: the schema as JSON text.
-        param: the request field that errors name.
+        param: the request field that is named in errors.
         object_only: whether only objects may satisfy the schema.
     """
     return SchemaSource(parse_schema(text, param), param, object_only)

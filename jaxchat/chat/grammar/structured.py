@@ -1,4 +1,4 @@
-"""The rules of `structured_outputs` as rules of a grammar."""
+"""Turns the rules of `structured_outputs` into rules of a grammar."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ _TOKEN = re.compile(r"<[^>\s]*>")
 
 @dataclass(frozen=True)
 class LarkSource:
-    """A rule for the whole text of an answer, with the request field that errors name.
+    """A rule for the whole text of an answer, and the request field that is named in errors about the rule.
 
     Attributes:
         expression: the rule as a Lark expression, for use in other rules.
-        grammar: the rule as a complete grammar, in which positions of errors are those of the request.
-        param: the request field.
+        grammar: the rule as a complete grammar. If the client wrote the grammar, this is the text of the client, so
+            that errors give positions in this text.
+        param: the name of the request field.
     """
 
     expression: str
@@ -33,7 +34,7 @@ class LarkSource:
     param: str
 
     def error(self, library_error: str) -> ChatError:
-        """Returns the 400 for an error of the grammar library."""
+        """Returns the error 400 that a client gets for an error of the grammar library."""
         text = library_error.partition("<non-verbose")[0].strip()
         return invalid(self.param, f"cannot be enforced: {safe_repr(text)}.")
 
@@ -42,7 +43,7 @@ def structured_source(rules: v1.StructuredOutputs) -> LarkSource | SchemaSource:
     """Returns the source of a grammar for validated `structured_outputs`.
 
     Raises:
-        ChatError: 400 on the field if its schema, its regular expression or its grammar is invalid.
+        ChatError: 400 if the schema, the regular expression or the grammar is invalid. The error names the field.
     """
     if rules.HasField("json"):
         param = "structured_outputs.json"
@@ -66,7 +67,7 @@ def _one_of(choices: Iterable[str]) -> str:
 
 
 def _regex(pattern: str) -> str:
-    """Returns `pattern` in the syntax of the grammar library, which matches whole texts even without anchors.
+    """Returns `pattern` in the syntax of the grammar library. The library matches whole texts, even without anchors.
 
     Raises:
         ChatError: 400 if the pattern is malformed or not supported.

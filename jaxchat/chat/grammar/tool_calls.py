@@ -28,8 +28,8 @@ class Calls:
         mode: whether the answer may or must have calls.
         most: maximum number of calls.
         names: names of the functions that may be called.
-        arguments: schemas of their arguments, in the same order.
-        param: the request field that errors name.
+        arguments: schemas of the arguments, one for each of `names`.
+        param: the request field that is named in errors.
     """
 
     mode: Mode

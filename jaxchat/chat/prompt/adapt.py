@@ -2,8 +2,8 @@
 
 Parts of a conversation that the template does not print are written as text into messages that it prints.
 
-The text that this module adds may contain control tokens, such as those around calls. They count as the template's,
-because they also appear in the rendering with decoys, see `control_tokens`.
+The text that this module adds may contain control tokens, such as the tokens around calls. They are treated like the
+control tokens that the template writes, because they also appear in the rendering with decoys, see `control_tokens`.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def adapt(
         messages: the conversation, as `template_messages` makes it.
         tools: the functions that the model may call, if any.
         traits: the traits of the template.
-        write_calls: writes calls as text in the model's tool format; None if the format cannot.
+        write_calls: writes calls as text in the model's tool format; None if the format cannot write calls.
         instruction: text to add to the system message.
 
     Raises:
-        ChatError: 400 on tools, on calls, or on text beside calls. The template does not print them, and they cannot be
-            written as text.
+        ChatError: 400 on tools, on calls or on text beside calls, if the template does not print them and they cannot
+            be written as text.
     """
     _refuse_calls(messages, traits, write_calls)
     arranged = _arranged(messages, traits)
@@ -65,8 +65,8 @@ def adapt(
 def fold_system(messages: list[Message]) -> list[Message]:
     """Moves the text of the first message, a system message, to the beginning of the first user message.
 
-    Without a user message, the text becomes a user message at the beginning. A blank text is left out, unless
-    `messages` has no other message.
+    Without a user message, the text becomes a user message at the beginning. If the text is blank and there are other
+    messages, the text is omitted.
     """
     text = messages[0]["content"]
     if len(messages) > 1 and not text.strip():
@@ -75,7 +75,7 @@ def fold_system(messages: list[Message]) -> list[Message]:
 
 
 def with_parts(messages: Sequence[Message], roles: Collection[str]) -> list[Message]:
-    """Returns `messages`, in which the content of each message with one of `roles` is a list of one text part.
+    """Converts the content of all messages with one of `roles` to a list with one text part.
 
     Content that is not a string stays as it is.
     """
@@ -88,7 +88,7 @@ def with_parts(messages: Sequence[Message], roles: Collection[str]) -> list[Mess
 
 
 def _refuse_calls(messages: Sequence[Message], traits: TemplateTraits, write_calls: WriteCalls | None) -> None:
-    """Raises `ChatError` for calls, or text beside them, that the prompt would not show."""
+    """Raises `ChatError` if the prompt would not show calls, or would not show the text beside calls."""
     shows = "The model's chat template does not show"
     for index, message in enumerate(messages):
         calls = message.get("tool_calls") or ()
@@ -109,7 +109,7 @@ def _arranged(messages: Sequence[Message], traits: TemplateTraits) -> list[Messa
 
 
 def _named(message: Message, traits: TemplateTraits) -> Message:
-    """Returns a message with its name in the content, unless the template shows names."""
+    """Moves the name of a message to its content, unless the template itself shows names of this role."""
     role, name = message["role"], message.get("name")
     if not name or role == "tool" or role in traits.named_roles:
         return message
@@ -171,7 +171,7 @@ def _described(tools: Sequence[Tool], write_calls: WriteCalls) -> str:
 
 
 def _with_instruction(messages: list[Message], text: str, takes_system: bool) -> list[Message]:
-    """Adds `text` to the system message, or to the first user message unless `takes_system`."""
+    """Adds `text` to the system message if `takes_system` is true, and otherwise to the first user message."""
     if takes_system:
         if not messages or messages[0]["role"] != "system":
             return [{"role": "system", "content": text}, *messages]
@@ -203,9 +203,9 @@ def _hidden_results(arranged: list[Message], adapted: list[Message], traits: Tem
 
 
 def _results_as_user_messages(messages: list[Message], hidden: Iterable[bool]) -> list[Message]:
-    """Converts the results that `hidden` marks to user messages, and joins each with a user message that follows it.
+    """Converts the results that `hidden` marks to user messages.
 
-    Many templates require alternating roles.
+    Joins each of them with a user message that directly follows, because many templates require alternating roles.
     """
     converted: list[Message] = []
     after_result = False

@@ -1,4 +1,4 @@
-"""Finds a template's control tokens in the rendering of the true messages, from those in the rendering with decoys."""
+"""Converts the places of control tokens in a rendering with decoys to places in the rendering of the true messages."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ _WINDOW = 64  # characters that are compared first, twice as many each time
 def template_spans(rendered: str, decoy: str, spans: Iterable[Span]) -> list[Span] | None:
     """Returns the places in `rendered` of the control tokens that the template itself writes.
 
-    Returns None if the two renderings differ in more than the letters of decoys. The template then treats the two
-    conversations differently, and the places cannot be found.
+    A decoy is a message in which one letter of each spelling of a control token is changed, see `control_tokens`.
+    Returns None if the renderings differ elsewhere than in changed letters, or if a control token of the template is
+    spelled differently in `rendered`. The template then treats the two conversations differently, and the places cannot
+    be found.
 
     Args:
         rendered: the template rendered with the messages.
-        decoy: the template rendered with decoys of the messages. If the template escapes text, as in URLs, a letter of
+        decoy: the template rendered with the decoys. If the template escapes text, as in URLs, a letter of
             `decoy` may correspond to several characters of `rendered`.
         spans: the control tokens in `decoy`.
     """
@@ -58,10 +60,10 @@ def _codes(text: str) -> np.ndarray:
 
 
 def _shifts(rendered: str, ours: np.ndarray, theirs: np.ndarray) -> tuple[list[int], list[int]] | None:
-    """Returns how far places in the decoy must be shifted to give the same places in `rendered`.
+    """Returns the numbers to be added to indices of the decoy, to get indices of `rendered`.
 
-    The first list has indices of the decoy, in ascending order. The second list has for each of them the shift from
-    that index up to the next one.
+    The first list has ascending indices of the decoy, beginning with 0. The second list has one number for each of
+    these indices, to be added from this index up to the next index of the first list.
 
     Returns None if the renderings differ in more than the letters of decoys.
 
@@ -87,7 +89,7 @@ def _shifts(rendered: str, ours: np.ndarray, theirs: np.ndarray) -> tuple[list[i
 def _difference(ours: np.ndarray, theirs: np.ndarray, start: int) -> int:
     """Returns the first index from `start` at which `ours` and `theirs` differ, or the length of `theirs`.
 
-    Both are u32 with one axis.
+    `ours` and `theirs` are u32 with one axis.
     """
     window = _WINDOW
     while start < len(theirs):

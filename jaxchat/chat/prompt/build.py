@@ -39,8 +39,8 @@ def prompt_tokens(
         template: the model's chat template.
         tokenizer: the model's tokenizer.
         context: maximum length of a prompt, in tokens.
-        vocab: number of token ids that the model knows, those below `vocab`.
-        variables: the template variables of the request; None for a request that sets none.
+        vocab: number of token ids that the model knows: 0 to `vocab - 1`.
+        variables: the template variables of the request; None if the request does not set any.
         begins: whether the prompt ends with the beginning of an answer.
 
     Raises:
@@ -86,7 +86,7 @@ def prediction_tokens(
         request: a validated request.
         tokenizer: the model's tokenizer.
         context: maximum length of a prediction, in tokens.
-        vocab: number of token ids that the model knows, those below `vocab`.
+        vocab: number of token ids that the model knows: 0 to `vocab - 1`.
 
     Raises:
         ChatError: 400 on `prediction.content` if it is longer than `context`, or has a token that the model does not
@@ -103,16 +103,17 @@ def prediction_tokens(
 
 
 def check_known_tokens(ids: list[int], tokenizer: ChatTokenizer, vocab: int, param: str, holder: str) -> None:
-    """Raises `ChatError` 400 on `param` if one of `ids` is not below `vocab`. `holder` names the text."""
+    """Raises `ChatError` 400 on `param` if one of `ids` is not below `vocab`. The error calls the text `holder`."""
     if (highest := max(ids, default=0)) >= vocab:
         token = f"{safe_repr(tokenizer.spelling_of(highest))}, id {highest}"
         raise invalid(param, f"the {holder} holds the token {token}, but the model knows {vocab} tokens only.")
 
 
 def excess_tokens(text: str, tokenizer: ChatTokenizer, context: int) -> int:
-    """Returns the number of tokens in the beginning of a text if it is far more than the context, otherwise 0.
+    """Returns 0 if a text may fit into the context. Otherwise returns the number of tokens in the text's beginning.
 
-    Texts that are too long are refused fast, because only their beginning is encoded.
+    This number is more than twice `context`. Encodes only the beginning of a long text, so that such a text is refused
+    fast.
     """
     probe = _PROBE * context
     count = tokenizer.count(text[:probe]) if len(text) > probe else 0
@@ -126,7 +127,7 @@ def _instruction(request: v1.ChatCompletionRequest) -> str:
 
 
 def _as_requested(error: ChatError, request: v1.ChatCompletionRequest, tool_choice: ToolChoice) -> ChatError:
-    """Returns the template's error with `param` as the request spells it, such as `functions` in place of `tools`."""
+    """Returns the template's error with the request's name for `param`, such as `functions` in place of `tools`."""
     param = error.param or ""
     if tool_choice.legacy and param.split(".")[0] == "tools":
         param = param.replace("tools", "functions", 1)

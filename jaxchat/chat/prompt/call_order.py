@@ -25,10 +25,11 @@ def results_in_call_order(messages: Sequence[Message]) -> list[Message]:
 
 
 def calls_apart(messages: Sequence[Message]) -> list[Message]:
-    """Returns messages in which each parallel call has its own message, directly before its results.
+    """Returns messages in which each parallel call has its own message, directly followed by its results.
 
-    A result belongs to the call with its id, or to the last call if none has that id. If calls lack ids or share one,
-    results belong to the calls in order, and further results to the last call.
+    A result belongs to the call that has the id of the result, or to the last call if no call has this id. If a call
+    has no id, or two calls have the same id, the first result belongs to the first call, the second result to the
+    second call, and so on. Results for which no call remains belong to the last call.
     """
     apart: list[Message] = []
     index = 0
@@ -57,7 +58,7 @@ def has_text_beside_calls(message: Message) -> bool:
 
 
 def _pairs(message: Message, results: Sequence[Message]) -> Iterator[Message]:
-    """Yields a message for each call of `message`, each before the results of its call."""
+    """Yields, for each call of `message`, a message with this call and then the results of this call."""
     ids = _ids(message)
     places = {id_: place for place, id_ in enumerate(ids)}
     bound, last = len(places) == len(ids) and None not in places, len(ids) - 1

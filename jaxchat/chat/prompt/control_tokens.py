@@ -1,9 +1,9 @@
 """Distinguishes the control tokens that a chat template writes from the same spellings in message text.
 
-Templates always see the true text. If a message holds the spelling of a control token, the template is rendered a
-second time with decoys. These are messages of equal length in which a letter of each such spelling differs. The control
-tokens in the second rendering are the template's own, and `alignment` finds their places in the first one. All other
-spellings in the first rendering are text.
+The template is always rendered with the true messages. If a message contains the spelling of a control token, the
+template is rendered a second time with decoys: the same messages, but with one letter of each such spelling changed.
+The control tokens in the second rendering are therefore the template's own. `alignment` finds their places in the first
+rendering. All other spellings in the first rendering are text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ControlTokens:
 
         Args:
             library: the complete tokenizer.
-            spellings: the control tokens. Tokens of white space only are control tokens in messages, too.
+            spellings: the control tokens. A token that consists of white space is a control token in messages too.
             changes: what the template may do to the text of messages.
         """
         spellings, self._cuts = set(spellings), changes.cuts
@@ -64,9 +64,9 @@ class ControlTokens:
     def decoy(self, value: Any) -> Any:
         """Returns `value` with a letter changed in every spelling of a control token, or None if nothing must change.
 
-        Also changes a letter where the template could complete a control token: where a string begins with the end of a
-        spelling or ends with the beginning of one. The same holds for each piece into which the template may cut a
-        string, see `TextChanges`.
+        Also changes a letter where the template could complete a control token. This is where a string begins with the
+        last characters of a spelling, or ends with the first characters of a spelling. The same holds for each piece
+        into which the template may cut a string, see `TextChanges`.
 
         Args:
             value: JSON data. Strings at any depth change, except for the roles of messages.
@@ -89,7 +89,9 @@ class ControlTokens:
         return _first_letters(text, self._finder.spans(text), self._cuts)
 
     def _decoy(self, text: str, places: Iterable[int]) -> str:
-        """Returns the text with other letters at `places`, and wherever those letters complete another spelling.
+        """Returns the text with other letters at `places`.
+
+        If these letters complete another spelling, changes a letter of that spelling too.
 
         Raises:
             ChatError: every letter completes another spelling.
@@ -115,10 +117,11 @@ def _altered(text: str, places: Iterable[int], letter: str) -> str:
 
 
 def _first_letters(text: str, spans: Iterable[Span], cuts: Collection[str]) -> list[int]:
-    """Returns for each span the index of its first letter or digit, or else of its first visible character.
+    """Returns the index of one character in each span.
 
-    Characters in a part that the template may cut out do not count, if the spelling has other visible ones. If such a
-    part changed, the template would cut it out of one of the two renderings only.
+    This is the first letter or digit of the span, or its first visible character if it has neither. If the template may
+    cut a part out of the span, characters of this part are skipped, as long as the span has other visible characters. A
+    changed part would be cut out of one of the two renderings only.
     """
     offsets: dict[str, int] = {}
     places = []
@@ -144,7 +147,7 @@ def _is_role(key: str, value: Any) -> bool:
 
 
 def _collect(value: Any, keys: set[str], texts: set[str]) -> None:
-    """Adds the keys of objects in `value` to `keys`, and its other strings except for roles to `texts`."""
+    """Adds the keys of objects in `value` to `keys`, and all other strings except roles to `texts`."""
     if isinstance(value, str):
         texts.add(value)
     elif isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Converts the spellings of tokens to bytes, as the decoder of a `tokenizer.json` says."""
+"""Converts the spellings of tokens to bytes, as the entry `decoder` of a `tokenizer.json` demands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ class Decoder:
         return token.encode()
 
     def bytes_of_added(self, token: str) -> bytes:
-        """Returns the bytes of an added token. Even with a byte-level vocabulary, its spelling is ordinary text."""
+        """Returns the bytes of an added token.
+
+        With a byte-level vocabulary, these are the bytes of its spelling in UTF-8. Otherwise they are those that
+        `bytes_of` returns.
+        """
         return token.encode() if self._alphabet else self.bytes_of(token)
 
 
@@ -57,7 +61,11 @@ def _strips(step: dict[str, Any]) -> bool:
 
 
 def _byte_alphabet() -> dict[str, bytes]:
-    """Returns each byte by GPT-2's character for it: the Latin-1 character if printable, or one from U+0100 on."""
+    """Returns the byte for each character of GPT-2's alphabet.
+
+    A byte that is a printable Latin-1 character is written as this character. The other bytes are written as characters
+    from U+0100 on.
+    """
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     table = {chr(byte): bytes([byte]) for byte in printable}

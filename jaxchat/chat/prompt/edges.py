@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 
 class Edges:
-    """A searcher for parts of control tokens at the ends of messages and of the pieces that a template cuts out."""
+    """A searcher for parts of control tokens at both ends of messages.
+
+    A template may remove certain strings, the cuts, or split messages at them. The searcher therefore also looks at
+    both ends of the pieces between cuts.
+    """
 
     def __init__(self, spellings: Iterable[str], cuts: Iterable[str], normalize: Callable[[str], str] | None) -> None:
         """Compiles the parts.
@@ -14,7 +18,7 @@ class Edges:
         Args:
             spellings: the control tokens.
             cuts: strings that the template may remove from messages, or at which it may split messages.
-            normalize: the tokenizer's normaliser; None if control tokens are searched for in unchanged text only.
+            normalize: the tokenizer's normaliser; None if the tokenizer searches unchanged text for control tokens.
         """
         spellings = set(spellings)
         self._cuts = sorted(cuts)
@@ -28,9 +32,10 @@ class Edges:
     def of(self, text: str) -> list[int]:
         """Returns the places where a template could complete a control token, as indices of characters in `text`.
 
-        Looks at `text` as a whole and at its pieces between cuts, each without the white space around it. A piece that
-        begins with the end of a control token gives the index of the piece's first character. A piece that ends with
-        the beginning of a control token gives the index of the piece's last character.
+        Looks at `text` as a whole and at its pieces between cuts, without the white space around them. If a piece
+        begins with the last characters of a control token, the result has the index of the piece's first character. If
+        a piece ends with the first characters of a control token, the result has the index of the piece's last
+        character.
         """
         edges = list(self._of_piece(text, 0))
         for cut in self._cuts:
@@ -56,7 +61,7 @@ class Edges:
 
 
 def _by_char(parts: Iterable[str], place: int) -> dict[str, list[tuple[int, set[str]]]]:
-    """Returns the parts by their character at the index `place`, then by length."""
+    """Groups parts by their character at the index `place`, and then by length. Shorter parts come first."""
     table: dict[str, dict[int, set[str]]] = {}
     for part in parts:
         table.setdefault(part[place], {}).setdefault(len(part), set()).add(part)

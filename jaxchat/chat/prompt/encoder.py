@@ -1,7 +1,7 @@
 """Encodes text with the fastest library that gives the ids of the `tokenizers` library.
 
-`fastokens` takes a tenth to a fiftieth of the time, but supports fewer kinds of tokenizers and fewer platforms. Where
-`fastokens` does not give the same ids, `tokenizers` itself encodes.
+`fastokens` takes a tenth to a fiftieth of the time of `tokenizers`, but supports fewer kinds of tokenizers and fewer
+platforms. If `fastokens` does not give the same ids for a tokenizer, `tokenizers` is used.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ SAMPLES = (
 class Encoder(Protocol):
     """A converter of text to token ids.
 
-    An alias is an added token with a random spelling. It stands for a control token in a text whose other parts must
-    not become control tokens. The caller replaces the alias's id by that of the control token.
+    An alias is an added token with a random spelling. It is written in place of a control token, into a text whose
+    other parts must not become control tokens. The caller replaces the id of the alias by the id of the control token.
     """
 
     def ids(self, text: str) -> list[int]:
@@ -48,7 +48,7 @@ class Encoder(Protocol):
         """Returns the id of an alias.
 
         Args:
-            spelling: spelling of one of the aliases with which the encoder was made.
+            spelling: the spelling of one of the encoder's aliases.
 
         Raises:
             AssertionError: `LibraryEncoder` knows no token with this spelling.
@@ -61,7 +61,7 @@ def make_encoder(source: str, library: Tokenizer, control: Collection[str], alia
 
     Args:
         source: the text of a `tokenizer.json`.
-        library: the tokenizer made from it, without truncation and padding.
+        library: the tokenizer made from `source`, without truncation and padding.
         control: spellings of the control tokens.
         aliases: the tokens that serve as aliases, see `Encoder`.
     """
@@ -74,7 +74,7 @@ class LibraryEncoder:
 
     Args:
         source: the text of a `tokenizer.json`.
-        library: the tokenizer made from it, without truncation and padding.
+        library: the tokenizer made from `source`, without truncation and padding.
         control: spellings of the control tokens.
         aliases: the tokens that serve as aliases, see `Encoder`.
     """
@@ -107,7 +107,7 @@ class FastEncoder:
 
     Args:
         source: the text of a `tokenizer.json`.
-        library: the tokenizer made from it, without truncation and padding.
+        library: the tokenizer made from `source`, without truncation and padding.
         control: spellings of the control tokens.
         aliases: the tokens that serve as aliases, see `Encoder`.
 
@@ -143,12 +143,12 @@ def _prepared(
 ) -> str:
     """Returns a `tokenizer.json` with aliases added, in which control tokens are special.
 
-    `ids_of_text` splits the spellings of special tokens like ordinary text, but keeps aliases. Whether a token is
-    special changes nothing else.
+    `ids_of_text` splits the spellings of special tokens like ordinary text, but keeps aliases. That a token is special
+    has no other effect.
 
     Args:
         source: the text of a `tokenizer.json`.
-        kind: type of the model, which old files leave out.
+        kind: type of the model. Old files do not contain it.
         control: spellings of the control tokens.
         aliases: the tokens that serve as aliases, see `Encoder`.
         ids: ids of the aliases by spelling.
@@ -167,7 +167,10 @@ def _prepared(
 def _fast(
     source: str, library: Tokenizer, control: Collection[str], aliases: Sequence[AddedToken]
 ) -> FastEncoder | None:
-    """Returns a `FastEncoder`, or None if there is none or it encodes some texts unlike the library."""
+    """Returns a `FastEncoder`, or None if it cannot be used.
+
+    It cannot be used if `fastokens` is missing, does not support the tokenizer, or gives other ids than `tokenizers`.
+    """
     try:
         encoder = FastEncoder(source, library, control, aliases)
     except (ImportError, ValueError) as error:

@@ -53,7 +53,10 @@ def parse(source: str) -> nodes.Template:
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
-    """Returns the environment without `strftime_now`, which each rendering passes because it depends on the day."""
+    """Returns the Jinja environment.
+
+    It lacks the function `strftime_now`. Each rendering passes this function, because its result depends on the day.
+    """
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
     )

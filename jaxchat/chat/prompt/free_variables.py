@@ -70,7 +70,7 @@ class _Reader:
         return assigned
 
     def _branches(self, node: nodes.If, assigned: set[str]) -> set[str]:
-        """Returns the names that every branch sets, except for branches that refuse the conversation."""
+        """Reads all branches. Returns the names that are set on every branch that does not refuse the conversation."""
         ends = []
         for branch in (node, *node.elif_):
             self._node(branch.test, assigned)
@@ -87,7 +87,7 @@ class _Reader:
 
 
 def _refuses(node: nodes.Node) -> bool:
-    """Returns whether a node of a branch calls `raise_exception` unconditionally."""
+    """Returns whether a node calls `raise_exception` unconditionally, so that its branch refuses the conversation."""
     calls = node.nodes if isinstance(node, nodes.Output) else ()
     names = (call.node for call in calls if isinstance(call, nodes.Call))
     return any(isinstance(name, nodes.Name) and name.name == "raise_exception" for name in names)

@@ -27,10 +27,11 @@ Tool = dict[str, Any]
 def template_messages(
     messages: Iterable[v1.ChatMessage], *, id_length: int, arguments_as_text: bool = False
 ) -> list[Message]:
-    """Returns messages as the dictionaries that templates read. Each has the key `content`.
+    """Returns messages as the dictionaries that templates read.
 
-    `content` is None in an assistant message with calls and without content. The role "developer" becomes "system", and
-    "function" becomes "tool". Messages with the thoughts of an earlier answer have the key `reasoning_content`.
+    Each dictionary has the key `content`. Its value is None if an assistant message has calls but no content. The role
+    "developer" becomes "system", and "function" becomes "tool". A message with the thoughts of an earlier answer has
+    the key `reasoning_content`.
 
     Args:
         messages: the messages of a validated request.
@@ -46,7 +47,7 @@ def template_messages(
 
 
 def template_tool(function: Function) -> Tool:
-    """Returns a function as the dictionary that templates read. Absent fields are left out."""
+    """Returns a function as the dictionary that templates read. Fields that the request omits are not in it."""
     tool: Tool = {"name": function.name}
     if function.description is not None:
         tool["description"] = function.description
@@ -56,7 +57,7 @@ def template_tool(function: Function) -> Tool:
 
 
 def text_of(message: v1.ChatMessage) -> str | None:
-    """Returns the content of a message, or None if it has none. Parts are joined without a separator.
+    """Returns the content of a message, or None if the message has no content. Joins parts without a separator.
 
     A refusal counts as content.
     """
@@ -97,14 +98,14 @@ def _calls(message: v1.ChatMessage, id_length: int, as_text: bool) -> Iterator[d
 
 
 def _legacy_id(key: str, length: int) -> dict[str, Any]:
-    """Returns `{key: id}` for a legacy call, which has no id, or {} if the template does not require one."""
+    """Returns `{key: id}` with an invented id for a legacy call, or {} if the template does not require ids."""
     return {key: _template_id("legacy", length)} if length else {}
 
 
 def _template_id(call_id: str, length: int) -> str:
-    """Returns the id of a call with the length that the template requires; 0 allows any length.
+    """Returns the id of a call, as `length` letters and digits if the template requires that; 0 allows any id.
 
-    Replaces an id of another length by part of its hash, so that equal ids stay equal.
+    Replaces any other id by the beginning of its hash, so that equal ids stay equal.
     """
     if not length or re.fullmatch(rf"[a-zA-Z0-9]{{{length}}}", call_id):
         return call_id
@@ -112,10 +113,7 @@ def _template_id(call_id: str, length: int) -> str:
 
 
 def _call(call: v1.FunctionCall, as_text: bool) -> dict[str, Any]:
-    """Returns the name and arguments of a call, which is not validated.
-
-    Arguments that are not a JSON object stay text.
-    """
+    """Returns the name and the arguments of a call. Arguments that are not a JSON object stay text."""
     try:
         arguments = json.loads(call.arguments or "{}")
     except (ValueError, RecursionError):

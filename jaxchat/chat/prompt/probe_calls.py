@@ -14,9 +14,10 @@ from jaxchat.chat.prompt.template_traits import CallForm, EmptyContent, Template
 def probe_calls(render: Render, traits: TemplateTraits) -> TemplateTraits:
     """Returns `traits` with the traits of calls and results filled in.
 
-    A message with calls can be given to the template in several forms. Chooses the first form in which the template
-    prints the calls. Prefers forms without the word "None" in the prompt. If the template prints calls in no form, sets
-    `calls` only: to False if it leaves calls out, and to True if it refuses them.
+    A message with calls can be given to the template in several forms. Chooses the first form for which the prompt
+    shows a call and its result. Among forms that differ only in arguments and empty content, prefers a form without the
+    word "None" in the prompt. If no form works, sets only `calls`: to False if the template omits calls, and to True if
+    the template refuses calls.
 
     Args:
         render: `render(traits, messages, tools)` adapts messages and tools to `traits` and renders them. May raise any
@@ -40,9 +41,9 @@ def _without_tools(render: Render) -> Render:
 
 
 def _best_form(render: Render, traits: TemplateTraits) -> TemplateTraits | None:
-    """Returns the traits with the form of content and arguments in which the template shows a call and its result.
+    """Returns `traits` with forms of empty content and of arguments for which the template shows a call and its result.
 
-    Prefers forms in which the prompt does not contain "None". Returns None if the call is shown in no form.
+    Prefers forms for which the prompt does not contain "None". Returns None if no forms show both.
     """
     shown = [form for form in _forms(traits) if shows(render, form, *_call_talk())]
     clean = [form for form in shown if "None" not in rendered(render, form, *_call_talk()[:2])]
@@ -50,7 +51,7 @@ def _best_form(render: Render, traits: TemplateTraits) -> TemplateTraits | None:
 
 
 def _forms(traits: TemplateTraits) -> list[TemplateTraits]:
-    """Returns the traits with each form of empty content and of arguments."""
+    """Returns copies of the traits with all combinations of a form of empty content and a form of arguments."""
     contents: list[EmptyContent] = ["absent", "null", "text"]
     return [
         replace(traits, arguments_as_text=as_text, empty_content=content)
@@ -89,21 +90,22 @@ def _call_forms(traits: TemplateTraits) -> list[CallForm]:
 
 
 def _continued(messages: list[Message], form: CallForm) -> list[Message]:
-    """Returns a conversation, extended by an answer and a question unless `form` is "shown".
+    """Returns a conversation. Unless `form` is "shown", extends it by an answer and a question.
 
-    Other forms move messages. Templates that want roles to alternate refuse a moved message only after the next answer.
+    The other forms insert or change messages. Some templates that require alternating roles refuse such messages only
+    after another answer has followed.
     """
     return messages if form == "shown" else [*messages, {"role": "assistant", "content": "probed_answer"}, USER]
 
 
 def _in_order(text: str, words: list[str], form: CallForm) -> bool:
-    """Returns whether a prompt has all words. If `form` is "apart", they must also be in order."""
+    """Returns whether a prompt contains all words. If `form` is "apart", the words must also be in order."""
     places = [text.find(word) for word in words]
     return -1 not in places and (form != "apart" or places == sorted(places))
 
 
 def _parallel_talk() -> tuple[list[Message], list[Tool], list[str]]:
-    """Returns a conversation with two calls in a message, its tools, and the words of the prompt in order."""
+    """Returns a conversation with two calls in a message, its tools, and the words that the prompt must contain."""
     messages, tools, words = _call_talk()
     second = json.loads(json.dumps([messages, tools, words]).replace("probed_", "probed_second_").replace("h1", "h2"))
     calls = [talk[1]["tool_calls"][0] for talk in (messages, second[0])]

@@ -55,8 +55,8 @@ def _text_or_parts(render: Render, traits: TemplateTraits, message: Message, mes
 def _empty_answer(render: Render, traits: TemplateTraits, answer: Message) -> TemplateTraits:
     """Returns the traits with `empty_answer` filled in.
 
-    Chooses the first form with which the prompt lacks nothing except the answer's text. If there is none, or the
-    template takes an empty text, returns the traits unchanged.
+    Returns the traits unchanged if the template accepts an empty string. Otherwise chooses the first form for which the
+    prompt lacks nothing but the text of the answer. If it does not find such a form, returns the traits unchanged.
     """
     expected = rendered(render, traits, [USER, answer, USER], None).replace(answer["content"], "")
     empty = [USER, answer | {"content": ""}, USER]

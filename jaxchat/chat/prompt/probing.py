@@ -18,7 +18,7 @@ PARAMETERS = {"type": "object", "properties": {"probed_key": {"type": "string", 
 def shows(
     render: Render, traits: TemplateTraits, messages: list[Message], tools: list[Tool] | None, words: Iterable[Any]
 ) -> bool:
-    """Returns whether the prompt has all `words`. If the template refuses the messages, the prompt counts as empty.
+    """Returns whether the prompt contains all `words`. If the template refuses the messages, the prompt is "".
 
     Args:
         render: `render(traits, messages, tools)` adapts messages and tools to `traits` and renders them. May raise any

@@ -1,4 +1,4 @@
-"""Makes the errors for conversations that a chat template refuses. They name the message or tool at fault."""
+"""Makes the errors for what a chat template refuses or omits. Each names the message, tool or variable at fault."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def refused_variable(
 ) -> ChatError | None:
     """Returns a `ChatError` (status 400) if template variables make the template refuse a conversation, otherwise None.
 
-    The error names the first variable without which the template renders the conversation. If leaving out one variable
-    never helps, but leaving out all does, it names `chat_template_kwargs`.
+    If the template renders the conversation after one variable is removed, the error names this variable. If the
+    template renders the conversation only after all variables are removed, the error names `chat_template_kwargs`.
 
     Args:
         error: the exception of the template.
@@ -74,11 +74,11 @@ def unreadable(name: str, settable: Collection[str], server_variables: Collectio
 
 
 def _first_refused(refuses: Callable[[int], bool], count: int) -> int:
-    """Returns the index of the first item with which a sequence of items is refused.
+    """Returns the index of the item at fault: the first items are refused if, and only if, this item is among them.
 
     Args:
         refuses: `refuses(length)` returns whether the first `length` items are refused.
-        count: number of all items, which are refused together.
+        count: number of items. All of them together are refused.
     """
     return bisect_left(range(1, count), True, key=refuses)
 
@@ -96,14 +96,14 @@ def _refuses_so(error: Exception, render: Render, messages: Sequence[Message], t
 
 
 def late_system_messages(messages: Sequence[Message], prompt: str) -> Iterator[int]:
-    """Yields the index of each system message whose text is not in the prompt, except for index 0."""
+    """Yields the index of each system message whose text is not in the prompt. Skips the message at index 0."""
     for index, message in enumerate(messages):
         if index and message["role"] == "system" and message["content"].strip() not in prompt:
             yield index
 
 
 def dropped(index: int) -> ChatError:
-    """Returns a `ChatError` (status 400) for the system message at `index`, which the template leaves out."""
+    """Returns a `ChatError` (status 400) that says that the template omits the system message at `index`."""
     return invalid(
         f"messages.{index}.role",
         "The model's chat template leaves out a system message at this position. Put its text into the first message.",
@@ -125,7 +125,7 @@ def _error(render: Render, messages: Sequence[Message], tools: Sequence[Tool] | 
 def _same(one: Exception | None, other: Exception) -> bool:
     """Returns whether two exceptions have the same type and text.
 
-    The text of a RecursionError depends on where it ends, so it is not compared.
+    The text of a RecursionError is not compared, because it depends on the place where the recursion stopped.
     """
     return type(one) is type(other) and (str(one) == str(other) or isinstance(one, RecursionError))
 

@@ -21,7 +21,7 @@ def read_special_tokens(directory: Path) -> dict[str, str]:
     Reads `tokenizer_config.json`, and `special_tokens_map.json`, which older versions of `transformers` write.
 
     Raises:
-        ModelError: a file is not a JSON object, or its `eos_token` is neither a string nor an object with `content`.
+        ModelError: a file is not a JSON object, or the spelling of its `eos_token` is not a string.
     """
     config = read_if_there(directory / "tokenizer_config.json")
     older = read_if_there(directory / "special_tokens_map.json")
@@ -33,14 +33,14 @@ def read_special_tokens(directory: Path) -> dict[str, str]:
 
 
 def with_added_tokens(source: str, directory: Path) -> str:
-    """Returns the text of a `tokenizer.json`, with the added tokens that it lacks and that other files list.
+    """Returns the text of a `tokenizer.json`, completed by added tokens that only other files list.
 
     Args:
         source: the text of the `tokenizer.json`.
         directory: the model.
 
     Raises:
-        ModelError: a file lists a token with an id that the tokenizer cannot give it, or is not a JSON object.
+        ModelError: a file is not a JSON object, or lists a token with an id that the tokenizer cannot assign.
     """
     listed = {**_older_added_tokens(directory), **_added_tokens(directory)}
     if not listed:
@@ -92,7 +92,10 @@ def _added_tokens(directory: Path) -> dict[str, tuple[int, AddedToken]]:
 
 
 def _older_added_tokens(directory: Path) -> dict[str, tuple[int, AddedToken]]:
-    """Returns the ids and tokens of `added_tokens.json`, by spelling. Tokens in `read_special_tokens` are special."""
+    """Returns the ids and tokens of `added_tokens.json`, by spelling.
+
+    The tokens that `read_special_tokens` returns are marked as special.
+    """
     listed = read_if_there(directory / "added_tokens.json")
     special = set(read_special_tokens(directory).values()) if listed else set()
     return {

@@ -19,7 +19,7 @@ class Span(NamedTuple):
 
 
 class Splitter:
-    """A searcher for added tokens. It finds them as the library does, but does not tokenise the text between them."""
+    """A searcher for added tokens. It finds the same tokens as the library, but does not tokenise other text."""
 
     def __init__(
         self, normalizer: normalizers.Normalizer | None, added: dict[int, AddedToken], wanted: frozenset[int]
@@ -28,7 +28,7 @@ class Splitter:
 
         Args:
             normalizer: the tokenizer's normaliser; None if it changes nothing.
-            added: all added tokens that can hide others, by id.
+            added: added tokens by id: the wanted tokens, and all tokens whose spellings may overlap with theirs.
             wanted: ids of the tokens to find.
         """
         self._tokenizer = Tokenizer(models.WordLevel({_ANY: 0}, _ANY))
@@ -40,7 +40,7 @@ class Splitter:
         self._contents = {self._tokenizer.token_to_id(token.content): token.content for token in added.values()}
 
     def holding(self, texts: Iterable[str]) -> set[str]:
-        """Returns those of `texts` that hold one of the tokens to find."""
+        """Returns the texts that contain a wanted token."""
         texts = list(texts)
         found = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return {
@@ -48,7 +48,7 @@ class Splitter:
         }
 
     def spans(self, text: str) -> list[Span]:
-        """Returns the places in `text` of the tokens to find, in order."""
+        """Returns the places of the wanted tokens in `text`, in order."""
         # Encoding a batch releases the GIL, encoding one text does not.
         if self._literal:
             ids = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
@@ -60,7 +60,7 @@ class Splitter:
     def _found(self, ids: Iterable[int], text: str) -> Iterator[Span]:
         """Yields the wanted tokens of `text`, which the library has encoded as `ids`.
 
-        Each token is the first occurrence of its spelling after the token before it. Asking the library for offsets
+        Searches for the spelling of each token from the end of the previous token on. Asking the library for offsets
         would take several times as long.
         """
         end = 0
@@ -74,5 +74,5 @@ class Splitter:
 
 
 def _is_literal(token: AddedToken) -> bool:
-    """Returns whether the library finds a token wherever its spelling stands, and nothing else."""
+    """Returns whether the library finds a token exactly at the places where the text contains its spelling."""
     return not (token.normalized or token.lstrip or token.rstrip or token.single_word)

@@ -31,7 +31,7 @@ from jaxchat.errors import ChatError
 
 _PROBED = 32  # sets of variables whose traits are kept
 
-_FIRST = "probed_first_message"  # another probe than that of `_drops`, which renders with both
+_FIRST = "probed_first_message"  # differs from the probe of `_drops`, which renders messages with both probes
 
 
 class ChatTemplate:
@@ -61,8 +61,8 @@ class ChatTemplate:
 
         Raises:
             ModelError: the source is not valid Jinja, or uses an unsupported variant of a tool format.
-            RegistryError: no format has the given name, or a format that is tried cannot be imported or has no method
-                `splitter`.
+            RegistryError: no format has the given name, a format that is tried cannot be imported, or a reasoning
+                format that is tried has no method `splitter`.
             ValueError: the operator may not set a variable, or the template never reads it.
         """
         self.source = source + (with_tools or "")
@@ -116,7 +116,7 @@ class ChatTemplate:
         """Returns the template variables of a request.
 
         Args:
-            kwargs: the request's values by name, JSON data; None for a request that sets none.
+            kwargs: the request's values by name, JSON data; None if the request does not set any.
         """
         variables = TemplateVariables(defaults=self.default_kwargs, kwargs=kwargs or {}, day=self._today())
         return replace(variables, traits=self._traits_of(json.dumps(variables.values)))
@@ -136,12 +136,13 @@ class ChatTemplate:
             messages: the conversation, as `template_messages` makes it.
             tools: the functions that the model may call, if any.
             instruction: text that is added to the system message.
-            variables: the result of `variables` for the request; None for the operator's values and the day of loading.
+            variables: the template variables of the request, as the method `variables` returns them; None for the
+                operator's values and the day of loading.
             begins: whether the prompt ends with the beginning of an answer.
 
         Raises:
-            ChatError: 400 on the message, tool or variable that the template refuses, or on a system message that it
-                leaves out.
+            ChatError: 400 on the message, tool or variable that the template refuses, or on a system message that the
+                template omits.
         """
         variables = variables or self._defaults
         render = partial(self._render, instruction=instruction, variables=variables, begins=begins)
@@ -180,8 +181,8 @@ class ChatTemplate:
     ) -> str:
         """Renders a conversation.
 
-        If the template leaves out a system message at the beginning, or refuses all system messages, moves
-        its text into the first user message.
+        If the template omits a system message at the beginning, or refuses all system messages, moves the text of this
+        message into the first user message.
         """
         adapted, functions = adapt(messages, tools, variables.traits, self._write_calls, instruction)
         run = partial(self._run, variables=variables, parts=variables.traits.content_parts, begins=begins)
@@ -199,7 +200,7 @@ class ChatTemplate:
         return run(fold_system(adapted), functions)
 
     def _probe(self, values: str) -> TemplateTraits:
-        """Returns the traits of the template with `values`, the values of variables as a JSON object."""
+        """Returns the traits of the template for the values of variables in `values`, the text of a JSON object."""
         variables = TemplateVariables(defaults=json.loads(values))
 
         def render(traits: TemplateTraits, messages: list[Message], tools: list[Tool] | None) -> str:
@@ -255,9 +256,9 @@ def _drops(
     messages: list[Message],
     tools: list[Tool] | None,
 ) -> bool:
-    """Returns whether the template leaves out the message at `index`, whatever its text.
+    """Returns whether the template omits the message at `index`, whatever the text of the message is.
 
-    Some templates print the message but change its text.
+    Replaces the text by a probe to find out, because some templates print a message but change its text.
     """
     changed = [*messages]
     changed[index] = messages[index] | {"content": PROBE}

@@ -23,9 +23,10 @@ def load_template(
 ) -> ChatTemplate:
     """Reads a model's chat template, and a separate template for requests with tools, if there is one.
 
-    The template is read from the first of these that has one: `chat_template.jinja`, the key `chat_template` of
-    `tokenizer_config.json`, and that of `chat_template.json`. The template for requests with tools is the one named
-    "tool_use" in these JSON files or in the folder `additional_chat_templates`.
+    The template is read from the first of these places that has a template: the file `chat_template.jinja`, the key
+    `chat_template` of `tokenizer_config.json`, and the key `chat_template` of `chat_template.json`. The template for
+    requests with tools has the name "tool_use" in the folder `additional_chat_templates` or in `tokenizer_config.json`.
+    If the template itself comes from `chat_template.json`, that file may have it too.
 
     Args:
         directory: the model.
@@ -36,8 +37,8 @@ def load_template(
 
     Raises:
         ModelError: the directory has no template or an unusable one, or a JSON file is invalid.
-        RegistryError: no format has the given name, or a format that is tried cannot be imported or has no method
-            `splitter`.
+        RegistryError: no format has the given name, a format that is tried cannot be imported, or a reasoning format
+            that is tried has no method `splitter`.
         ValueError: the operator may not set a variable, or the template never reads it.
     """
     file, named = _stored(directory)

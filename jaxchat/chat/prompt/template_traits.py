@@ -31,11 +31,12 @@ class TemplateTraits:
     Attributes:
         named_roles: roles whose `name` the template prints.
         takes_system: whether the template prints a system message.
-        fills_functions: the fields that functions must have. "no": only a name. "functions": a description and
-            parameters in every function. "parameters too": also a description in every parameter.
+        fills_functions: the fields that functions must have. "no": only a name. "functions": every function also needs
+            a description and parameters. "parameters too": every parameter also needs a description.
         types_in_any_of: whether the template needs `anyOf` in place of a list of types.
         tools: the place where the template reads functions. "variable": the variable `tools`. "system key": the key
-            `tools` of the system message. "text": none, so functions are described in the text of a message.
+            `tools` of the system message. "text": the template does not read functions, so they are described in the
+            text of a message.
         calls: whether the template prints calls in an assistant message without content.
         text_beside_calls: the form in which the template gets the text of an assistant message with calls. "shown": as
             it is. "apart": as a message before the calls. "written": with the calls written into the text. "refused":
@@ -45,8 +46,10 @@ class TemplateTraits:
             a message are rejected.
         results: whether the template prints tool messages.
         empty_content: the content that the template needs in an assistant message with calls and without text. "text":
-            an empty string. "null": None. "absent": none at all. "parts": a list of one empty part. "space": one space.
-        empty_answer: the same for an assistant message without calls and without text.
+            an empty string. "null": None. "absent": no key `content`. "parts": a list of one empty part. "space": one
+            space.
+        empty_answer: the content that the template needs in an assistant message without calls and without text, with
+            the same values as `empty_content`.
         arguments_as_text: whether the template needs the arguments of calls as JSON text.
         wraps_arguments: whether the template needs an object in place of arguments that are not a JSON object.
         content_parts: roles whose content the template prints only if the content is a list of parts.

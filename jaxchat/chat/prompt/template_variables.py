@@ -24,8 +24,8 @@ class TemplateVariables:
 
     Attributes:
         defaults: the operator's values by name.
-        kwargs: the request's values by name, which override the defaults. Control tokens in them count as text, as in
-            messages.
+        kwargs: the request's values by name. They override the defaults. Spellings of control tokens in these values
+            are text, as in messages.
         day: the day that the template reads as the current day.
         traits: the traits of the template with these values.
     """
@@ -42,7 +42,10 @@ class TemplateVariables:
 
 
 def clock(day: date) -> Callable[[str], str]:
-    """Returns a template's function `strftime_now`. Its time is midnight of `day`, so renderings of a day are equal."""
+    """Returns the function `strftime_now` for templates.
+
+    The function formats midnight of `day`, so that all prompts of one day are equal.
+    """
     return datetime.combine(day, time()).strftime
 
 

@@ -1,7 +1,7 @@
 """Finds the changes that a chat template may make to the text of messages: cutting, and changing the case of letters.
 
-Such a template may turn text without a control token into one: `<|IM_END|>` by converting it to lower case, or
-`<|im_xend|>` by removing the `x`.
+By such changes, text without a control token may become a control token: `<|IM_END|>` by converting it to lower case,
+or `<|im_xend|>` by removing the `x`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def text_changes(source: str) -> TextChanges:
     """Returns the changes that a template may make to the text of messages.
 
     The cuts are the arguments of functions that cut or strip, such as `split`. Every other string in an expression,
-    such as `</think>`, is a cut too, unless it is a word, white space or a single character. Cutting at such a string
-    seldom completes a control token.
+    such as `</think>`, is also a cut, with three exceptions: words, white space and single characters. Text that is cut
+    at one of these exceptions seldom becomes a control token.
     """
     tree = parse(source)
     operations = list(_operations(tree))
@@ -48,7 +48,7 @@ def text_changes(source: str) -> TextChanges:
 
 
 def _operations(tree: nodes.Template) -> Iterator[tuple[str, list[str]]]:
-    """Yields the name of each filter and method that a template applies, and its arguments that are strings."""
+    """Yields the name of each filter and method that a template applies, and the strings among the arguments."""
     for node in tree.find_all(nodes.Filter):
         yield node.name, _strings(node.args)
     for call in tree.find_all(nodes.Call):

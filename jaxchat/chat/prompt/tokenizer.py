@@ -39,7 +39,7 @@ class ChatTokenizer:
         Args:
             source: the text of a `tokenizer.json`.
             stop_tokens: ids or spellings of the tokens that end an answer. Unknown spellings are ignored.
-            template: the model's chat template. Added tokens with which it opens and closes turns are control tokens.
+            template: the model's chat template. Added tokens that the template writes around turns are control tokens.
         """
         spec = json.loads(source)
         self._full = Tokenizer.from_str(source)
@@ -89,7 +89,7 @@ class ChatTokenizer:
         return self._encode_with_aliases(text, [])
 
     def encode_raw(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """Returns the ids of a text as the tokenizer's own library gives them. Spellings of control tokens are these.
+        """Returns the ids that the tokenizers library gives a text. Spellings of control tokens become control tokens.
 
         Args:
             text: the text.
@@ -99,24 +99,24 @@ class ChatTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Returns the text of token ids, in which control tokens are spelled."""
+        """Returns the text of token ids. Control tokens are written as their spellings."""
         text: str = self._full.decode(ids, skip_special_tokens=False)
         return text
 
     def count(self, text: str) -> int:
-        """Returns the number of tokens of a text, as `encode_text` gives them."""
+        """Returns the number of ids that `encode_text` returns for a text."""
         return len(self.encode_text(text))
 
     def bytes_of(self, token: int) -> bytes:
-        """Returns a token's bytes, possibly a fragment of a character; b"" for a special token or an unknown id."""
+        """Returns the bytes of a token, possibly a part of a character; b"" for a special token or an unknown id."""
         return self._bytes[token] if token < self.size else b""
 
     def id_of(self, token: str) -> int | None:
-        """Returns the id of a token by its spelling in `tokenizer.json`, or None if it is unknown."""
+        """Returns the id of the token with a spelling in `tokenizer.json`, or None if the spelling is unknown."""
         return self._full.token_to_id(token)
 
     def added_id_of(self, token: str) -> int | None:
-        """Returns the id of an added token by its spelling, or None if the tokenizer has no such added token."""
+        """Returns the id of the added token with a spelling, or None if the tokenizer has no such added token."""
         id_ = self.id_of(token)
         return id_ if id_ in self._added else None
 
@@ -134,9 +134,10 @@ class ChatTokenizer:
         return ControlTokens(self._full, spellings, text_changes(template.source))
 
     def _model_made(self) -> Iterator[tuple[int, list[int]]]:
-        """Yields the id of each control token that the tokenizer's model itself finds in text, and its characters' ids.
+        """Yields the control tokens that the tokenizer's model would find in ordinary text.
 
-        A Unigram model, for example, finds every piece of its vocabulary, including those that are added tokens.
+        Yields the id of each such token, and the ids of the characters of its spelling. A Unigram model, for example,
+        finds every piece of its vocabulary, including pieces that are control tokens.
         """
         for id_ in self.control_tokens.ids:
             content = self._added[id_].content
@@ -164,7 +165,7 @@ def load_tokenizer(directory: Path, template: ChatTemplate | None = None) -> Cha
         template: the model's chat template; None for a tokenizer that does not encode prompts.
 
     Raises:
-        ModelError: a file is missing or invalid. The message names it.
+        ModelError: a file is missing or invalid. The message names the file.
     """
     path = directory / "tokenizer.json"
     try:
@@ -178,8 +179,9 @@ def load_tokenizer(directory: Path, template: ChatTemplate | None = None) -> Cha
 def missing_tokens(tokenizer: ChatTokenizer, template: ChatTemplate, vocab: int) -> dict[int, str]:
     """Returns the spellings, by id, of tokens that may occur although the model's embedding has no row for them.
 
-    A fine-tuned model has such tokens if its embedding was not enlarged for added ones. A control token that the
-    template does not write, such as the image token of Gemma 3 1B, cannot occur.
+    A fine-tuned model has such tokens if tokens were added but its embedding was not enlarged. The result does not
+    contain control tokens that cannot occur because the template does not write them, such as the image token of Gemma
+    3 1B.
 
     Args:
         tokenizer: the model's tokenizer.
@@ -194,7 +196,7 @@ def missing_tokens(tokenizer: ChatTokenizer, template: ChatTemplate, vocab: int)
 def _stop_tokens(directory: Path) -> Iterator[int | str]:
     """Yields each `eos_token_id` of generation_config.json and config.json, and the tokenizer's `eos_token`.
 
-    Each source may lack a token that another has, so an answer ends at any of the tokens.
+    One of these sources may lack a token that another source has. An answer therefore ends at any of the tokens.
     """
     for file in ("generation_config.json", "config.json"):
         config = read_if_there(directory / file)
@@ -215,9 +217,10 @@ def _checked_ids(path: Path, ids: list[Any]) -> list[int]:
 
 
 def _alias(normalized: bool) -> AddedToken:
-    """Returns a token that stands in for control tokens.
+    """Returns a token that is written in place of control tokens.
 
-    Text around it is split and encoded as around a control token. Its spelling is random, so messages cannot hold it.
+    The text around it is split and encoded like the text around a control token. Its spelling is random, so that
+    messages cannot contain it.
     """
     return AddedToken(f"<|{secrets.token_hex(16)}|>", normalized=normalized)
 

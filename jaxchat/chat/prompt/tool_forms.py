@@ -25,7 +25,7 @@ def tool_in_form(tool: Tool, traits: TemplateTraits) -> Tool:
 
 
 def _described(properties: Any) -> Any:
-    """Returns the schemas of parameters, each with a description."""
+    """Returns the schemas of parameters. Schemas without a description get an empty one."""
     if not isinstance(properties, dict):
         return properties
     return {

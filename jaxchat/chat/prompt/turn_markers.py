@@ -1,7 +1,8 @@
-"""Finds the added tokens with which a chat template opens and closes turns.
+"""Finds the added tokens that a chat template writes to open and close turns.
 
-A tokenizer may mark such a token as not special, as that of DeepSeek V3 does. Other added tokens that a template
-writes, such as `<think>` and `<tool_call>`, are text that the model has learned. Users may write them too.
+Some tokenizers, such as the tokenizer of DeepSeek V3, do not mark these tokens as special. Templates also write other
+added tokens, such as `<think>` and `<tool_call>`. They are text that the model has learned, and users may write them
+too.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ _PROBES = ([{"role": "system", "content": _SYSTEM}, *_TURNS], _TURNS, _TURNS[:1]
 
 
 def turn_markers(template: ChatTemplate, tokens: Iterable[str]) -> set[str]:
-    """Returns those of `tokens` that are control tokens because the template writes them around turns.
+    """Returns the members of `tokens` that are control tokens because the template writes them around turns.
 
-    A token in the form of a tag, such as `<turn>`, counts if the template writes it between turns, before a user's
-    text. Its closing or opening partner, such as `</turn>`, then counts too. Any other token, such as `[INST]`, counts
-    wherever the template writes it.
+    A token with the form of a tag, such as `<turn>`, is a control token if the template writes it between turns, before
+    a user's text. The other tag of the pair, such as `</turn>`, is then a control token too. A token with another form,
+    such as `[INST]`, is a control token if the template writes it anywhere.
     """
     tokens = {token for token in tokens if token.strip()}
     rendered = list(_rendered(template))
@@ -50,7 +51,11 @@ def _rendered(template: ChatTemplate) -> Iterator[str]:
 
 
 def _before_user(text: str) -> Iterator[str]:
-    """Yields the template's text before each question: after the beginning, the system message or the last answer."""
+    """Yields the text that the template writes before each question.
+
+    This is the text between the question and whatever precedes it: the beginning of the prompt, the system message or
+    the previous answer.
+    """
     yield text.partition(_SYSTEM)[0].partition(_QUESTION)[0]
     if _SYSTEM in text:
         yield text.partition(_SYSTEM)[2].partition(_QUESTION)[0]
@@ -58,5 +63,5 @@ def _before_user(text: str) -> Iterator[str]:
 
 
 def _partner(tag: str) -> str:
-    """Returns the closing tag of an opening one, or the opening tag of a closing one."""
+    """Returns the closing tag for an opening tag, or the opening tag for a closing tag."""
     return _TAG.sub(lambda match: f"<{match[2]}>" if match[1] else f"</{match[2]}>", tag)

@@ -1,4 +1,4 @@
-"""Reads the settings of a validated request, with the API's defaults for absent ones."""
+"""Reads the settings of a validated request. Absent settings get the defaults of the API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxchat.types import SamplingParams
 
 
 def choices(request: v1.ChatCompletionRequest) -> int:
-    """Returns `n`, the number of choices, which is 1 if absent."""
+    """Returns the number of choices: `n`, or 1 if `n` is absent."""
     return request.n if request.HasField("n") else 1
 
 
@@ -37,7 +37,9 @@ def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
 
 
 def draft_tokens(request: v1.ChatCompletionRequest, context: int, vocab: int) -> tuple[tuple[int, ...], ...]:
-    """Returns the tokens with which each choice is expected to begin. Choices without an entry have none.
+    """Returns the expected first tokens of each choice.
+
+    The first entry is for choice 0. There may be fewer entries than choices.
 
     Args:
         request: a validated request.
@@ -45,8 +47,8 @@ def draft_tokens(request: v1.ChatCompletionRequest, context: int, vocab: int) ->
         vocab: number of token ids.
 
     Raises:
-        ChatError: 400 on `draft_tokens` if there are more entries than choices, more tokens than the context holds, or
-            token ids out of bounds.
+        ChatError: 400 on `draft_tokens` if there are more entries than choices. 400 on an entry if it has more than
+            `context` tokens, or a token id out of bounds.
     """
     if (entries := len(request.draft_tokens)) > choices(request):
         raise invalid("draft_tokens", f"at most n entries are allowed, {choices(request)}, got {entries}.")
@@ -78,7 +80,7 @@ def stop_tokens(request: v1.ChatCompletionRequest, own: frozenset[int], *, const
         constrained: whether a grammar constrains the answer.
 
     Raises:
-        ChatError: 400 on `ignore_eos` if a grammar constrains the answer, because a grammar ends with a stop token.
+        ChatError: 400 on `ignore_eos` if a grammar constrains the answer, because the grammar ends with a stop token.
     """
     if request.ignore_eos and constrained:
         message = "only allowed without response_format, structured_outputs and tools: their grammars end the answer."
@@ -107,8 +109,8 @@ def choice_options(
     Args:
         request: a validated request.
         tool_choice: the tool choice of the request.
-        named_finish: the finish reason of an answer that had to call a named function. Answers that call legacy
-            functions do not have it.
+        named_finish: the finish reason of an answer that had to call a named function. Has no effect on legacy
+            functions.
         tool_format: how the model writes calls.
     """
     return ChoiceOptions(

@@ -40,7 +40,7 @@ class PreparedRequest:
 
     prompt: np.ndarray  # i32 [tokens]
     prediction: np.ndarray | None  # i32 [tokens]; None: the request has none
-    drafts: tuple[tuple[int, ...], ...]  # tokens with which choices are expected to begin
+    drafts: tuple[tuple[int, ...], ...]  # the expected first tokens of each choice
     choices: int
     max_tokens: int | None  # None: limited by the context only
     min_tokens: int
@@ -48,7 +48,7 @@ class PreparedRequest:
     sampling: SamplingParams
     tool_choice: ToolChoice
     constraint: OutputConstraint | None  # the source of the grammar; None: any text
-    thoughts: ThoughtSplitter | None  # the state in front of thoughts that `constraint` does not bind; None: none
+    thoughts: ThoughtSplitter | None  # tells thoughts from the text that `constraint` binds; None: it binds all tokens
     options: ChoiceOptions  # for turning the tokens of a choice into output
     logprobs: bool
     token_ids: bool  # whether the answer reports the token ids of the prompt and of each choice
@@ -73,16 +73,17 @@ def prepare(
         tool_choice: the result of `validate`.
         template: the model's chat template.
         tokenizer: the model's tokenizer.
-        context: maximum length of a prompt and of a prediction, in tokens.
+        context: maximum length of a prediction and of each list of draft tokens, in tokens. A prompt may be slightly
+            longer.
         vocab: number of token ids that the model knows.
         named_finish: the finish reason of an answer that had to call a named function.
 
     Raises:
         ChatError: 400 if the chat template refuses the conversation or cannot show a part of it. 400 if the
-            conversation is far too long, the prediction is too long, or one of them holds a token that the model does
-            not know. 400 if a schema, the response format or a template variable is invalid. 400 if `ignore_eos` is set
-            and a grammar constrains the answer, or if the request allows calls and the model's tool format is unknown.
-            400 if draft tokens are out of bounds.
+            conversation is far longer than `context`, the prediction is too long, or one of the two contains a token
+            that the model does not know. 400 if a schema, the response format or a template variable is invalid. 400 if
+            `ignore_eos` is set and a grammar constrains the answer. 400 if the request allows calls and the model's
+            tool format is unknown. 400 if draft tokens are out of bounds.
     """
     check_callable(tool_choice, template.tool_format)
     variables = template.variables(template_kwargs(request, template, tools=tool_choice.visible))

@@ -23,7 +23,12 @@ _SEEDS = 1 << 64
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt: its token ids, i32 `[tokens]`, and its text, "" unless the request echoes it."""
+    """The tokens of a prompt, and its text if the request asks to repeat it.
+
+    Attributes:
+        ids: the token ids, i32 `[tokens]`.
+        text: the text; "" if the request does not set `echo`.
+    """
 
     ids: np.ndarray
     text: str = ""
@@ -35,11 +40,11 @@ class PreparedText:
 
     Attributes:
         choices: number of completions of each prompt.
-        max_tokens: maximum number of tokens of each completion, by prompt.
-        seeded: whether the request has a seed, which then holds for every prompt.
-        constraint: the source of the grammar; None: any text.
-        options: for turning the tokens of a completion into text.
-        logprobs: number of likeliest tokens to return; None: without log-probabilities.
+        max_tokens: for each prompt, the maximum number of tokens of a completion.
+        seeded: whether the request has a seed. If so, all prompts use this seed. Otherwise each prompt has another one.
+        constraint: the source of the grammar; None for any text.
+        options: the settings for turning the tokens of a completion into text.
+        logprobs: number of likeliest tokens to return for each token; None for no log-probabilities.
     """
 
     prompts: tuple[Prompt, ...]
@@ -63,7 +68,7 @@ class PreparedText:
         return max(self.max_tokens) > 0
 
     def generate_requests(self, grammar: Grammar | None) -> list[GenerateRequest]:
-        """Returns the request of each prompt to the engine."""
+        """Returns requests to the engine, one for each prompt."""
         return [
             GenerateRequest(
                 prompt=prompt.ids,
@@ -166,9 +171,9 @@ def _prompt(
 
 
 def _max_tokens(request: v1.TextCompletionRequest, prompt: int, context: int) -> int:
-    """Returns the maximum length of the completion of a prompt of `prompt` tokens, in tokens.
+    """Returns the maximum length of a completion in tokens. `prompt` is the length of the prompt in tokens.
 
-    Raises `ChatError` 400 if the prompt and its completion do not fit the context.
+    Raises `ChatError` 400 if the prompt and the completion do not fit the context.
     """
     limit = request.max_tokens if request.HasField("max_tokens") else None
     least = max(request.min_tokens, 1) if limit is None else limit

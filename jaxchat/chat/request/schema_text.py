@@ -11,7 +11,7 @@ from jaxchat.json_text import RepeatedKeyError, parse_json
 
 @dataclass(frozen=True)
 class SchemaText:
-    """A JSON Schema as text and as a value. Equality compares texts only."""
+    """A JSON Schema as text and as a value. Two schemas are equal if their texts are equal."""
 
     text: str
     value: dict[str, Any] = field(compare=False, repr=False)
@@ -27,12 +27,12 @@ def parse_object(text: str, path: str, noun: str) -> dict[str, Any]:
 
     Args:
         text: the JSON text.
-        path: the request field that errors name.
+        path: the request field that is named in errors.
         noun: the expected value in messages, such as "a JSON Schema object".
 
     Raises:
-        ChatError: 400 if the text is not a JSON object, or an object in it has a key twice. The error then names that
-            key's path.
+        ChatError: 400 if the text is not a JSON object, or if an object in it has the same key twice. In the second
+            case, the error names the path of the key.
     """
     try:
         value = parse_json(text)

@@ -1,4 +1,4 @@
-"""Finds values of template variables that a chat template does not distinguish from others, by rendering probes."""
+"""Finds values of template variables that have no effect, or the wrong type, by rendering probes of a chat template."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class TemplateEffects:
     kwargs: Mapping[str, Any]
 
     def levels(self, name: str) -> tuple[str, ...]:
-        """Returns the levels of effort that have an effect as the variable `name`.
+        """Returns the levels of effort that have an effect when they are the value of the variable `name`.
 
-        A level has an effect if the prompt differs from the prompt without a level. If exactly one level has the same
-        prompt, that level is the template's default and is returned too. If all levels have the same prompt, the probe
-        has shown nothing, and all are returned.
+        A level has an effect if the prompt with this level differs from the prompt without any level. If the two
+        prompts are equal for exactly one level, this level is the template's default and is returned too. If the two
+        prompts are equal for all levels, the probe has shown nothing, and all levels are returned.
         """
         allowed = LEVELS
         if isinstance(self.template.tool_format, LimitsEfforts):
@@ -54,8 +54,8 @@ class TemplateEffects:
     def mistyped(self) -> Iterator[str]:
         """Yields the names of boolean variables that the request sets to a text or a number.
 
-        A variable is taken for a boolean in one case: true and false give different prompts, but the request's value
-        gives the same prompt as an arbitrary text.
+        A variable is considered boolean if true and false give different prompts, and the request's value gives the
+        same prompt as an arbitrary text.
         """
         for name, value in self.kwargs.items():
             if isinstance(value, str | int | float) and not isinstance(value, bool):
@@ -67,7 +67,7 @@ class TemplateEffects:
         return self._rendered({**self.kwargs, name: value})
 
     def _rendered(self, kwargs: Mapping[str, Any]) -> str | None:
-        """Returns a prompt with the operator's values and `kwargs`, or None if the template refuses them."""
+        """Returns a prompt with the operator's values and `kwargs`, or None if the template refuses the values."""
         variables = replace(self.template.variables(), kwargs=kwargs)
         try:
             return self.template.render([_USER], [_TOOL] if self.tools else None, variables=variables)

@@ -27,9 +27,10 @@ def template_kwargs(request: v1.ChatCompletionRequest, template: ChatTemplate, *
 
     Raises:
         ChatError: 400 if `chat_template_kwargs` is not a JSON object of at most 64 KiB and 64 levels. 400 if it has
-            duplicate names, lone surrogates or numbers that are not finite. 400 if it sets a boolean to another value,
-            or a variable that the template does not read or that the server sets. 400 if `reasoning_effort` is
-            unspecified, is also in `chat_template_kwargs`, is not read by the template, or is a level without effect.
+            duplicate names, lone surrogates or numbers that are not finite. 400 if it sets a boolean variable to a text
+            or a number. 400 if it sets a variable that the template does not read or that the server sets. 400 if
+            `reasoning_effort` is unspecified, is also in `chat_template_kwargs`, is not read by the template, or is a
+            level without effect.
     """
     kwargs = _parsed(request.chat_template_kwargs) if request.HasField(FIELD) else {}
     settable = template.settable(tools)

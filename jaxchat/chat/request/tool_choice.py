@@ -18,7 +18,7 @@ class Function:
     """A function that a request describes."""
 
     name: str
-    path: str  # of the function in the request
+    path: str  # path of the function in the request
     description: str | None = None
     parameters: SchemaText | None = None
     strict: bool = False  # whether unknown keywords of the parameters are errors
@@ -26,12 +26,12 @@ class Function:
 
 @dataclass(frozen=True)
 class ToolChoice:
-    """The functions of a validated request, with those that may or must be called.
+    """The functions of a validated request, and the rules for calling them.
 
     Attributes:
         functions: all functions of the request.
         mode: "none" forbids calls, "auto" allows them, "required" demands one.
-        named: name of the one function that must be called; "" if the request names none.
+        named: name of the function that must be called; "" if the request does not name a function.
         most: maximum number of calls in an answer.
         legacy: whether the request has `functions` in place of `tools`.
     """

@@ -1,6 +1,6 @@
-"""Validates chat requests from every server: all rules that do not need a tokenizer.
+"""Checks chat requests against all rules that can be checked without a tokenizer.
 
-The requests are protobuf messages. `jaxchat.openai_json` has checked the JSON types before.
+The requests are protobuf messages. If a request came as JSON, `jaxchat.openai_json` has already checked its types.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def validate(
 
     Args:
         request: the request to check.
-        vocab_size: number of token ids; those of `logit_bias` and `stop_token_ids` must be below it.
+        vocab_size: number of token ids. The ids in `logit_bias` and `stop_token_ids` must be below it.
         model_ids: ids of the models that exist.
-        streamed: whether the answer is streamed; other answers do not support `stream_options`.
+        streamed: whether the answer is streamed. If it is not, `stream_options` is refused.
 
     Returns:
         The tool choice of the request, with its parsed functions.
@@ -71,7 +71,7 @@ def validate(
 def check_call(
     request: v1.ChatCompletionRequest | v1.TextCompletionRequest, model_ids: Collection[str], streamed: bool
 ) -> None:
-    """Checks what requests of both kinds have besides their prompt and settings. Arguments are those of `validate`.
+    """Checks the model, `stream_options` and unknown fields. The arguments are the same as those of `validate`.
 
     Raises:
         ChatError: 400 for the first invalid field. 404 for an unknown model.
@@ -83,7 +83,7 @@ def check_call(
 
 
 def check_settings(request: v1.ChatCompletionRequest, vocab_size: int) -> None:
-    """Checks the fields that say how an answer is generated: all but the model, the conversation and the tools.
+    """Checks the fields that say how an answer is generated. Does not check the model, the conversation and the tools.
 
     Raises:
         ChatError: 400 for the first invalid field.
@@ -97,7 +97,7 @@ def check_settings(request: v1.ChatCompletionRequest, vocab_size: int) -> None:
 
 
 def check_model(request: _NamesModel, model_ids: Collection[str]) -> None:
-    """Raises `ChatError` 400 if a request names no model, and 404 if it names an unknown one."""
+    """Raises `ChatError` 400 if a request does not name a model, and 404 if it names an unknown model."""
     if not request.model:
         raise missing("model")
     if request.model not in model_ids:

@@ -82,12 +82,12 @@ def _check_content(message: v1.ChatMessage, rule: RoleRule, word: str, path: str
 
 
 def check_parts(content: v1.ContentParts, path: str, holder: str, *, refusals: bool) -> None:
-    """Checks a content that is given in parts.
+    """Checks content that is given in parts.
 
     Args:
         content: the parts.
         path: path of the content in the request, for errors.
-        holder: a phrase for what has the content, for errors.
+        holder: what contains the content, such as "a prediction", for errors.
         refusals: whether parts of the type `refusal` are allowed.
 
     Raises:
@@ -136,7 +136,7 @@ def _check_call(call: v1.FunctionCall, path: str) -> None:
 
 
 def _check_sequence(request: v1.ChatCompletionRequest) -> None:
-    """Checks that tool messages answer each call of the assistant message before them, once and without a gap."""
+    """Checks that each assistant message with calls is directly followed by one tool message for each of its calls."""
     open_calls: dict[str, int] = {}
     for i, message in enumerate(request.messages):
         if message.role == v1.ROLE_TOOL:

@@ -1,4 +1,4 @@
-"""Validates text completions. Their settings are those of chat requests and have the same rules."""
+"""Validates text completions. Settings that chat requests also have follow the rules of chat requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_MAX_TOKENS = 16
 RANGES: dict[str, tuple[float, float]] = {"max_tokens": (0, math.inf), "logprobs": (0, 20), "n": (1, 128)}
 ECHO_NEEDS_RAW = "with logprobs it needs a server that reports raw log-probabilities (--logprobs raw)."
 REJECTED = {"suffix": "the models here continue a text only at its end."}
-"""Fields that are rejected unless they are empty, with the reason."""
+"""The reasons why fields are rejected, by field. An empty field is not rejected."""
 _OWN = {"prompt", "suffix", "max_tokens", "logprobs", "echo", "best_of", "add_special_tokens"}
 _DESCRIPTION = "response_format.json_schema.description"
 
@@ -30,7 +30,7 @@ def validate_text(
         request: the request to check.
         vocab_size: number of token ids.
         model_ids: ids of the models that exist.
-        streamed: whether the answer is streamed; other answers do not support `stream_options`.
+        streamed: whether the answer is streamed. If it is not, `stream_options` is refused.
 
     Returns:
         The settings of the request as a chat request without messages.
@@ -55,7 +55,8 @@ def validate_text(
 def as_chat(request: v1.TextCompletionRequest) -> v1.ChatCompletionRequest:
     """Returns the settings of a text completion as a chat request without messages.
 
-    Log-probabilities are exact in text completions. If `max_tokens` is 0, it is left out.
+    Sets `exact_logprobs` if the request has `logprobs`. Does not copy a `max_tokens` of 0, which chat requests may not
+    have.
     """
     chat = v1.ChatCompletionRequest()
     for field, value in request.ListFields():

@@ -17,7 +17,7 @@ STRUCTURES = ("regex", "choice", "grammar", "json")
 
 
 def check_tools(request: v1.ChatCompletionRequest) -> ToolChoice:
-    """Checks tools, functions and the choice among them, and returns the tool choice.
+    """Checks the tools, the legacy functions and the request's choice among them. Returns the tool choice.
 
     Raises:
         ChatError: 400 that names the first invalid field.
@@ -113,7 +113,7 @@ def check_format(request: v1.ChatCompletionRequest) -> None:
 
     Raises:
         ChatError: 400 on `response_format` if the type is missing, if the type `json_schema` lacks the field
-            `json_schema`, or if another type has it.
+            `json_schema`, or if a response format of another type has this field.
     """
     if not request.HasField("response_format"):
         return
@@ -125,12 +125,12 @@ def check_format(request: v1.ChatCompletionRequest) -> None:
 
 
 def check_structured_outputs(request: v1.ChatCompletionRequest) -> None:
-    """Checks that `structured_outputs` has exactly one rule, within its limits, and no `response_format` beside it.
+    """Checks that `structured_outputs` has exactly one rule, and that the rule is not too large.
 
-    A response format of type `text` is allowed.
+    Also checks that no string of `choice` is empty, and that `response_format` is absent or of type `text`.
 
     Raises:
-        ChatError: 400 on `structured_outputs`, or on the field in it that is out of bounds.
+        ChatError: 400 on `structured_outputs`, or on the field in `structured_outputs` that is out of bounds.
     """
     if not request.HasField("structured_outputs"):
         return

@@ -12,7 +12,9 @@ from jaxchat.chat.tools.stream_parser import CallPart
 
 
 class ResponseBuilder:
-    """A builder of the protobuf messages of one answer. All have the same id, time, model, fingerprint and seed.
+    """A builder of the protobuf messages of one answer.
+
+    All messages of an answer have the same id, time, model, fingerprint and seed.
 
     Args:
         record: the record of the request. Its token counts become the usage.
@@ -46,9 +48,9 @@ class ResponseBuilder:
         )
 
     def role_chunk(self, index: int) -> v1.ChatCompletionChunk:
-        """Returns the first chunk of a choice. It has the role, and empty content unless the answer must be a call.
+        """Returns the first chunk of a choice, with the role. It also has empty content, unless calls are required.
 
-        The chunk of choice 0 has the prompt's token ids, if the request asks for them.
+        The first chunk of choice 0 also has the prompt's token ids, if the request asks for them.
         """
         delta = v1.Delta(role=v1.ROLE_ASSISTANT)
         if self._tool_choice.mode != "required":
@@ -59,9 +61,9 @@ class ResponseBuilder:
         return chunk
 
     def chunks(self, index: int, delta: ChoiceDelta) -> Iterable[v1.ChatCompletionChunk]:
-        """Yields chunks with a choice's new output. Log-probability entries are in the same chunk as their text.
+        """Yields chunks with the new output of a choice. The first of these chunks has the ids of all new tokens.
 
-        The first of these chunks has the ids of all new tokens.
+        The log-probability entries of a text are in the same chunk as the text.
         """
         tokens = delta.tokens
         for choice in self._chunk_choices(index, delta):
@@ -142,7 +144,7 @@ class ResponseBuilder:
         return details
 
     def _signed_seed(self) -> int:
-        """Returns the 64-bit seed as the API's signed integer, so that a client can repeat the answer."""
+        """Returns the 64-bit seed as a signed integer, as the API demands. A client can repeat the answer with it."""
         return self._seed - (1 << 64) if self._seed >> 63 else self._seed
 
 
@@ -155,7 +157,7 @@ def _tool_call(call: CallPart) -> v1.ToolCall:
 
 
 def _fragments(part: CallPart, legacy: bool) -> Iterable[v1.Delta]:
-    """Yields a fragment with id, type and name for a new call, then one with the new arguments."""
+    """Yields a fragment with id, type and name if `part` begins a call. Yields its arguments in a separate fragment."""
     if part.id:
         yield _fragment(part.index, v1.FunctionCall(name=part.name, arguments=""), legacy, part.id)
     if part.arguments:

@@ -1,4 +1,4 @@
-"""The ids of calls in answers. A request that is repeated with its seed gives calls the same ids."""
+"""The ids of calls in answers. If a request is repeated with the same seed, its calls get the same ids again."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _LENGTH = 24
 
 
 class CallIds:
-    """Ids that depend on prompt, seed, choice and place of a call alone.
+    """A source of ids for calls. An id depends only on the prompt, the seed, the choice and the index of the call.
 
-    A conversation that grows has another prompt each time, so its calls have different ids even if its seed stays.
+    Each request of a growing conversation has another prompt. The calls in its answer therefore have other ids than
+    the calls in earlier answers, even if all requests have the same seed.
 
     Args:
         prompt: tokens of the prompt, i32 `[tokens]`.

@@ -30,8 +30,10 @@ _ENTRY_BYTES = 64  # approximate memory of one token in a log-probability entry
 class ChoiceDelta:
     """The output of a choice since the last delta.
 
-    `entries` has the log-probabilities of the tokens of `text`, and `offsets` says where each begins in the whole text.
-    `tokens` has the ids of all tokens. Each is empty if the request does not ask for it.
+    Attributes:
+        entries: the log-probabilities of the tokens of `text`; [] if the request does not ask for them.
+        offsets: for each of `entries`, the index of its token's first character in the text of the choice.
+        tokens: the ids of all tokens; [] if the request does not ask for them.
     """
 
     thoughts: str = ""
@@ -44,11 +46,11 @@ class ChoiceDelta:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to show, apart from token ids."""
+        """Whether the delta has no output except token ids."""
         return not (self.thoughts or self.text or self.entries or self.calls or self.finish)
 
     def add_call(self, part: CallPart) -> None:
-        """Adds a part of a call. Joins it with the last part if both belong to one call."""
+        """Adds a part of a call. Joins it with the last part if the two belong to the same call."""
         if self.calls and self.calls[-1].index == part.index:
             self.calls[-1].arguments += part.arguments
         else:
@@ -79,7 +81,7 @@ class ChoiceOptions:
 class ChoiceBuilder:
     """A pipeline for the tokens of one choice: thoughts, UTF-8 decoding, the tool-call parser and the stop matcher.
 
-    Thoughts leave the pipeline first: only the rest of the answer has stop strings, calls and log-probability entries.
+    Thoughts are separated first. Stop strings, calls and log-probability entries exist only outside thoughts.
 
     A token's log-probability entry is released together with the token's first character. The entry is dropped if a
     stop string cuts off that character.
@@ -91,7 +93,7 @@ class ChoiceBuilder:
 
     Attributes:
         tokens: number of tokens fed so far.
-        reasoning_tokens: number of these that are thoughts.
+        reasoning_tokens: number of tokens fed so far that are thoughts.
         buffered_bytes: approximate size of the output that `take` has not returned yet.
         reason: the finish reason; FINISH_REASON_UNSPECIFIED while the choice runs.
     """
@@ -148,7 +150,7 @@ class ChoiceBuilder:
             self._finish(v1.FINISH_REASON_LENGTH if length else v1.FINISH_REASON_STOP)
 
     def take(self) -> ChoiceDelta:
-        """Returns the output since the last call. Keeps token ids back until there is other output."""
+        """Returns the output since the last call. Without other output, keeps token ids for a later call."""
         delta, self.buffered_bytes = self._delta, 0
         self._delta = ChoiceDelta()
         if delta.empty:
@@ -157,7 +159,7 @@ class ChoiceBuilder:
         return delta
 
     def _is_content(self, event: TokenEvent) -> bool:
-        """Returns whether a token is content. Otherwise processes it: it belongs to thoughts or is a marker."""
+        """Returns whether a token is content, or the stop token. Processes thoughts, and drops markers."""
         if self._splitter is None or event.finish == "stop":
             return True
         part, self._splitter = self._splitter.next(event.token)
@@ -213,7 +215,7 @@ class ChoiceBuilder:
             self.buffered_bytes += len(piece.arguments)
 
     def _skip(self, size: int) -> None:
-        """Excludes the `size` characters after the content so far. Drops the entries of tokens that begin in them."""
+        """Removes `size` characters after the content so far, and the entries of tokens that begin in this text."""
         start, end = self._content, self._content + size
         self._waiting = deque(
             (position if position < start else position - size, entry)
@@ -273,7 +275,7 @@ class ChoiceBuilder:
         return entry
 
     def _name(self, token: int, data: bytes) -> str:
-        """Returns the text of a token or, where all tokens have entries, the name of one without text."""
+        """Returns the text of a token. With `every_token`, returns the spelling of a token that has no text."""
         if data or not self._options.every_token:
             return token_text(data)
         return self._tokenizer.spelling_of(token) or ""

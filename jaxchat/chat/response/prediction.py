@@ -1,7 +1,7 @@
 """Counts the tokens of a request's prediction that an answer repeats.
 
-The count depends on the prediction and on the answer alone. It is not the number of drafts that the engine accepted,
-which depends on load.
+The number depends only on the prediction and on the answer. It is not the number of drafts that the engine accepted,
+because that number depends on the load.
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ import numpy as np
 
 
 class Prediction:
-    """The tokens of a prediction, with an index of the last occurrence of each token and of each run of three."""
+    """The tokens of a prediction, with an index that finds the last place of a token or of three successive tokens."""
 
     def __init__(self, tokens: np.ndarray) -> None:
         """Indexes the prediction's tokens, i32 `[tokens]`."""
         self.tokens: list[int] = tokens.tolist()
-        self._after: dict[tuple[int, ...], int] = {}  # the last place that follows each run of one or three tokens
+        self._after: dict[tuple[int, ...], int] = {}  # the place after the last occurrence of one or three tokens
         for size in (1, 3):
             runs = zip(*(self.tokens[first:] for first in range(size)), strict=False)
             self._after.update(zip(runs, range(size, len(self.tokens)), strict=False))
 
     def place_after(self, newest: tuple[int, ...]) -> int | None:
-        """Returns the place after the last occurrence of three tokens or, if they do not occur, of the newest alone.
+        """Finds the newest tokens of an answer in the prediction, and returns the place after them.
+
+        Searches for the last place where the three newest tokens are followed by another token. If it does not find
+        such a place, searches in the same way for the newest token alone.
 
         Args:
-            newest: the three tokens; fewer at the beginning of an answer.
+            newest: the three newest tokens; fewer at the beginning of an answer.
 
         Returns:
-            An index into `tokens`, or None if neither occurs with a token after it.
+            An index into `tokens`, or None if both searches find nothing.
         """
         return self._after.get(newest) or self._after.get(newest[-1:])
 
@@ -37,9 +40,9 @@ class Prediction:
 class PredictionMatcher:
     """A comparison of one choice with the prediction.
 
-    Compares each token of the choice with one of the prediction, from their beginnings on. Equal ones are accepted.
-    After a difference, and after the end of the prediction, `Prediction.place_after` finds the place at which the
-    comparison continues.
+    Compares the first token of the choice with the first token of the prediction, the second with the second, and so
+    on. Equal tokens are accepted. After a difference, and after the end of the prediction, `Prediction.place_after`
+    gives the place in the prediction at which the comparison continues.
 
     Args:
         prediction: the prediction.
@@ -53,7 +56,7 @@ class PredictionMatcher:
 
     @property
     def accepted(self) -> int:
-        """The number of the prediction's tokens that were accepted, each counted once."""
+        """The number of tokens of the prediction that were accepted. Each token is counted once."""
         return len(self._accepted)
 
     def append(self, token: int) -> None:

@@ -1,6 +1,7 @@
 """Formats in which models mark their thoughts, and their registry.
 
-Thoughts are told apart from the answer by the model's own tokens, never by text: text may spell a marker too.
+Only the model's tokens tell thoughts from the answer. Text does not, because text may also contain the spelling of a
+marker.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ Part = Literal["thought", "content", "marker"]
 class ThoughtSplitter(Protocol):
     """A splitter that tells the thoughts of one answer from its content.
 
-    Immutable: `next` returns the following state.
+    Splitters are immutable. `next` returns a new splitter.
     """
 
     @property
     def thinking(self) -> bool:
-        """Whether the next token is a part of thoughts, unless it ends them."""
+        """Whether the next token continues or ends thoughts."""
 
     @property
     def extra_tokens(self) -> tuple[int, ...]:
@@ -38,7 +39,7 @@ class ThoughtSplitter(Protocol):
         """
 
     def next(self, token: int) -> tuple[Part, ThoughtSplitter]:
-        """Returns what the next token belongs to, and the state after it."""
+        """Returns what the next token belongs to, and the splitter's state after this token."""
 
 
 class ReasoningFormat(Protocol):
@@ -50,7 +51,7 @@ class ReasoningFormat(Protocol):
 
     @property
     def in_grammar(self) -> bool:
-        """Whether the grammars of the model's tool format allow thoughts. If not, the grammars begin after them."""
+        """Whether the grammars of the tool format allow thoughts. If not, the grammars begin after the thoughts."""
 
     def recognises(self, template: str) -> bool:
         """Returns whether the source of a chat template uses this format."""
@@ -93,7 +94,8 @@ def register_reasoning_format(name: str, reasoning: ReasoningFormat, *, replace:
 def find_reasoning_format(name: str, template: str) -> ReasoningFormat | None:
     """Returns a format by name, or None for "none".
 
-    For "auto", returns the format registered last among those that recognise the chat template, or None.
+    For "auto", returns the format that recognises the chat template, or None if no format does. If several formats do,
+    returns the format that was registered last.
 
     Args:
         name: a registered name, "auto" or "none".
@@ -101,7 +103,7 @@ def find_reasoning_format(name: str, template: str) -> ReasoningFormat | None:
 
     Raises:
         RegistryError: no format has that name, or a format that is tried cannot be imported or has no method
-            `splitter`. "auto" tries formats until one recognises the template.
+            `splitter`. For "auto", formats are tried until one recognises the template.
     """
     if name == "none":
         return None
@@ -114,7 +116,7 @@ def find_reasoning_format(name: str, template: str) -> ReasoningFormat | None:
 
 
 def check_markers(reasoning: ReasoningFormat | None, name: str, tokenizer: ChatTokenizer) -> None:
-    """Raises `ModelError` if a format that the operator named has a marker that is not a token of the model."""
+    """Raises `ModelError` if the operator named a format and one of its markers is not a token of the model."""
     missing = _missing(reasoning, tokenizer) if reasoning and name != "auto" else []
     if missing:
         raise ModelError(f"reasoning_format {name!r}: the tokenizer has no added token {missing[0]!r}")
@@ -132,7 +134,7 @@ def facts_of_thoughts(reasoning: ReasoningFormat | None, tokenizer: ChatTokenize
 def thought_splitter(
     reasoning: ReasoningFormat | None, tokenizer: ChatTokenizer, prompt: np.ndarray
 ) -> ThoughtSplitter | None:
-    """Returns a splitter at the beginning of an answer, or None if thoughts are not told from the content.
+    """Returns a splitter at the beginning of an answer, or None if thoughts stay in the content.
 
     Args:
         reasoning: how the model marks thoughts; None if it does not mark them.

@@ -1,4 +1,4 @@
-"""Finds stop strings, also across tokens, and withholds them completely from the output."""
+"""Finds stop strings, even if they extend over several tokens, and removes them completely from the output."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 
 class StopMatcher:
-    """A filter that passes text on until a stop string is complete. Holds back text that may begin a stop string.
+    """A filter that passes text on until a stop string is complete.
+
+    Holds back text that may be the beginning of a stop string.
 
     Args:
         stops: the stop strings.
@@ -19,12 +21,14 @@ class StopMatcher:
         self.matched = False
 
     def feed(self, text: str, *, ignored: int = 0) -> str:
-        """Returns the text that can be released. Sets `matched` at a stop string; feed nothing after that.
+        """Returns the text that can be released. Sets `matched` when a stop string is complete.
+
+        Must not be called after that.
 
         Args:
             text: the next text.
-            ignored: number of characters at the beginning of `text` in which no stop string may end. A stop string that
-                begins in them and ends after them counts.
+            ignored: number of characters at the beginning of `text` in which no stop string may end. A stop string may
+                begin in these characters and end after them.
         """
         if not self._stops:
             return text
@@ -42,7 +46,7 @@ class StopMatcher:
         return text[: len(text) - size]
 
     def flush(self) -> str:
-        """Returns the text held back, at a point where no stop string can continue, such as the end of the answer."""
+        """Returns the text that was held back. Call it where no stop string can continue, as at the answer's end."""
         text, self._pending, self._ignored = self._pending, "", 0
         return text
 

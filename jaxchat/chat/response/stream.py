@@ -21,14 +21,14 @@ FAILURES: Mapping[str | None, Callable[[], ChatError]] = {
     "grammar_error": errors.internal,
     "engine_failure": errors.engine_stopped,
 }
-"""The errors of requests by the `finish` of an event."""
+"""The error with which a request fails, by the `finish` of an event."""
 
 
 class OutputStream:
-    """The output of all choices of a request, made from tokens as they arrive. A stop string ends its choice at once.
+    """The output of all choices of a request, made from tokens as they arrive. A stop string ends a choice at once.
 
-    Unread text and log-probability entries are joined, so a slow reader costs no more memory than its answer's size.
-    The request fails if more than `limit` bytes are unread. Belongs to one asyncio loop.
+    Unread text and log-probability entries are joined, so that a slow reader costs no more memory than the size of its
+    answer. The request fails if more than `limit` bytes are unread. All methods belong to one asyncio loop.
 
     Args:
         builders: one for each choice.
@@ -36,7 +36,7 @@ class OutputStream:
         observers: informed of every token.
         cancel: `cancel(choice)` ends the choice with that index in the engine; `cancel(None)` ends all choices.
         limit: maximum size of unread text and entries, in bytes.
-        choices_per_prompt: number of successive choices that share a prompt; None: all.
+        choices_per_prompt: number of successive choices that share a prompt; None if all choices share one prompt.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class OutputStream:
         """Limits the time of the request while the block runs.
 
         Args:
-            seconds: the request fails with status 504 this long after its acceptance; None sets no limit.
+            seconds: time from acceptance of the request until it fails with status 504; None for no limit.
         """
         if seconds is None:
             yield
@@ -107,7 +107,7 @@ class OutputStream:
             self._wake.set()
 
     async def take(self, *, complete: bool = False) -> list[tuple[int, ChoiceDelta]]:
-        """Waits for new output. Returns a pair (index, delta) for each choice that has some.
+        """Waits for new output. Returns a pair (index, delta) for each choice with new output.
 
         Args:
             complete: whether to wait until all choices have ended.

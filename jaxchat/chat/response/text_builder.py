@@ -16,10 +16,12 @@ Entries = list[v1.TextTokenLogprob]
 
 
 class TextBuilder:
-    """A builder of the protobuf messages of one request. Each has the same id, time, model, fingerprint and seed.
+    """A builder of the protobuf messages of one answer.
+
+    All messages of an answer have the same id, time, model, fingerprint and seed.
 
     Args:
-        record: the record of the request, whose token counts become the usage.
+        record: the record of the request. Its token counts become the usage.
         fingerprint: the `system_fingerprint`.
         prepared: the interpreted request.
         prompt_entries: log-probabilities of each prompt's tokens; empty if they are not requested.
@@ -40,7 +42,9 @@ class TextBuilder:
         return answer
 
     def part(self, index: int, delta: ChoiceDelta, *, first: bool) -> v1.TextCompletion:
-        """Returns a part of a streamed answer with new output of a choice. The first part of a choice has its prompt.
+        """Returns a part of a streamed answer, with new output of a choice.
+
+        The first part of a choice also repeats the prompt, if the request asks for it.
 
         Args:
             index: index of the choice.
@@ -50,7 +54,7 @@ class TextBuilder:
         return self._answer(iter([self._choice(index, delta, first=first)]))
 
     def usage_part(self) -> v1.TextCompletion:
-        """Returns the part with the usage, which is the last of a stream."""
+        """Returns the last part of a stream, which has the usage."""
         answer = self._answer(iter(()))
         answer.usage.CopyFrom(self._usage())
         return answer
@@ -109,7 +113,7 @@ def prompt_entries(prompt: Prompt, scores: Sequence[TokenEvent], top: int, token
 
     Args:
         prompt: the prompt with its text.
-        scores: the log-probabilities of each token but the first.
+        scores: the log-probabilities of all tokens except the first.
         top: number of likeliest tokens in each entry.
         tokenizer: the model's tokenizer.
     """
@@ -141,9 +145,9 @@ def _name(token: int, tokenizer: ChatTokenizer) -> str:
 
 
 def _offsets(prompt: Prompt, tokenizer: ChatTokenizer) -> Iterator[int]:
-    """Yields where each token begins in the prompt's text.
+    """Yields, for each token, the index in the prompt's text at which the token begins.
 
-    The tokens that the tokenizer adds before and after the text have no characters in it. Neither has a space that the
+    Tokens that the tokenizer adds before and after the text are not in the text. The same holds for a space that the
     tokenizer adds before the text.
     """
     decoder, place = codecs.getincrementaldecoder("utf-8")("replace"), 0

@@ -78,7 +78,7 @@ class _Tags:
     bytes_of: Callable[[int], bytes]
 
     def begin(self, prompt: Sequence[int]) -> TagSplitter:
-        """Returns the state after a prompt. A marker counts only if at most white space follows."""
+        """Returns the state after a prompt. A marker in the prompt has an effect if only white space follows it."""
         # Other markers may be text of messages.
         last = next((token for token in reversed(prompt) if not self.bytes_of(token).isspace()), None)
         if last == self.opening:
@@ -96,11 +96,12 @@ class TagSplitter:
     - "thought": inside thoughts.
     - "answer": after the first text.
 
-    After the first text, an opening that is an ordinary token is text too: the model writes about the marker. One that
-    is a control token always opens thoughts, because text cannot contain it.
+    Text cannot contain a control token. An opening that is a control token therefore opens thoughts wherever it occurs.
+    An opening that is an ordinary token opens thoughts only before the first text. After the first text, such an
+    opening is text too, because the model may be writing about the marker.
 
-    Models write one or two tokens of line breaks after the closing, and some models before the opening. These belong to
-    the markers.
+    Models write one or two tokens of line breaks after the closing. Some models also write them before the opening.
+    These line breaks belong to the markers.
     """
 
     tags: _Tags
@@ -109,17 +110,17 @@ class TagSplitter:
 
     @property
     def thinking(self) -> bool:
-        """Whether the next token is a part of thoughts, unless it ends them."""
+        """Whether the next token continues or ends thoughts."""
         return self.phase in ("label", "thought")
 
     @property
     def extra_tokens(self) -> tuple[int, ...]:
-        """The tokens that may come before the first text of the answer: the opening and line breaks. Empty after it."""
+        """The tokens that may come before the first text: the opening and line breaks. Empty in all other phases."""
         breaks = self.tags.breaks if self.breaks else ()
         return (self.tags.opening, *breaks) if self.phase == "start" else ()
 
     def next(self, token: int) -> tuple[Part, TagSplitter]:
-        """Returns what the next token belongs to, and the state after it."""
+        """Returns what the next token belongs to, and the splitter's state after this token."""
         return self._inside(token) if self.thinking else self._outside(token)
 
     def _inside(self, token: int) -> tuple[Part, TagSplitter]:

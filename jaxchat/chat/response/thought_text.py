@@ -1,4 +1,4 @@
-"""The text of thoughts, as their tokens arrive."""
+"""Decodes the text of thoughts while their tokens arrive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import codecs
 class ThoughtText:
     """A decoder for the thoughts of one answer.
 
-    Leaves out the line breaks at both ends of each block, which belong to the markers. Joins blocks by a line break.
+    An answer may have several blocks of thoughts. Drops the line breaks at both ends of each block, because they belong
+    to the markers. Joins blocks by a line break.
     """
 
     def __init__(self) -> None:
@@ -22,7 +23,7 @@ class ThoughtText:
         return self._release(self._decoder.decode(piece))
 
     def close(self) -> str:
-        """Ends the block. Returns the replacement of an incomplete character at its end, or ""."""
+        """Ends the block. If its last character is incomplete, returns a replacement character, otherwise ""."""
         text = self._release(self._decoder.decode(b"", final=True))
         self._decoder.reset()
         self._held, self._begun = "", False

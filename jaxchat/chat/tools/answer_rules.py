@@ -1,4 +1,4 @@
-"""Writes the Lark rules that tool formats share: those that decide whether an answer is text or calls."""
+"""Writes the Lark rules that tool formats share: the rules that decide whether an answer is text or calls."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ def answer_rules(
 ) -> Iterator[str]:
     """Yields the Lark rules of an answer up to its calls.
 
-    The tool format must add two rules: `calls`, the calls with the opening, and `rest`, the calls without it. If `bare`
-    is not empty, the tool format must also add the rule `bare`, for calls that may begin without the opening.
+    The tool format must add two rules: `calls`, for the opening and the calls, and `rest`, for the calls after the
+    opening. If `bare` is not empty, the tool format must also add the rule `bare`, for calls that may begin without the
+    opening.
 
     Args:
         opening: the text that begins the calls.
         rules: the text and calls that the answer may have.
         writer: writes control tokens and JSON schemas.
-        markers: texts of calls that other text may not contain, such as their closing.
+        markers: texts that occur in calls and that other text may not contain, such as the closing of calls.
         bare: pattern of the text that begins calls without the opening; empty if calls always have the opening.
-        around: tokens that may stand before and after text. Those that are control tokens are not content.
+        around: tokens that may stand before and after text. If they are control tokens, they are not content.
     """
     text = rules.mode != "required" and rules.answer is None
     markers = [marker for marker in markers if marker not in (*around, opening, "") and not writer.is_control(marker)]
@@ -88,7 +89,7 @@ def texts_of_calls(parts: CallParts) -> tuple[str, ...]:
 
 
 def write_around(parts: CallParts, calls: Sequence[str]) -> str:
-    """Returns the text of an answer with calls. `calls` has the text of each call; the parts around them are added."""
+    """Returns the text of an answer with calls: the texts in `calls`, with the parts around and between them."""
     return "".join([parts.opening, *parts.before, "".join(parts.between).join(calls), *parts.after])
 
 
@@ -110,13 +111,13 @@ def _text(syntax: Sequence[str], writer: LarkWriter, bare: str) -> str:
 
 
 def _without(syntax: Sequence[str], writer: LarkWriter) -> str:
-    """Returns the end of a Lark terminal that excludes texts with one of `syntax` in them."""
+    """Returns the end of a Lark terminal, which excludes all texts that contain one of `syntax`."""
     patterns = [writer.pattern(text) for text in syntax if text]
     return f" & ~/(?s:.*)({'|'.join(patterns)})(?s:.*)/" if patterns else ""
 
 
 def _late(opening: str, markers: Sequence[str], writer: LarkWriter, framed: str) -> Iterator[str]:
-    """Yields the rule `late` of calls after text."""
+    """Yields the rule `late`, for text that is followed by calls, and the rules that it needs."""
     excluded = _without([marker for marker in markers if marker not in opening], writer)
     before, control = writer.split_opening(opening)
     if not before:

@@ -27,9 +27,10 @@ def argument_orders(
         names: names of the arguments.
         required: names of the arguments that must be written.
         comma: text between two arguments.
-        any_order: whether arguments may have any order if there are at most 4; otherwise they have that of `names`.
-        linked: whether each argument has two rules: `{rule}_a0_next` where another argument follows, and
-            `{rule}_a0_last` where none does. The sequence then has at least one argument.
+        any_order: whether up to 4 arguments may be written in any order. More arguments always have the order of
+            `names`.
+        linked: whether each argument has two rules: `{rule}_a0_next` if another argument follows it, and
+            `{rule}_a0_last` if it is the last argument. With linked rules, the sequence has at least one argument.
     """
     if not names:
         yield f'{rule}: ""'

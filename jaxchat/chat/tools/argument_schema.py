@@ -19,7 +19,7 @@ class ArgumentSchema:
         members: the schema of each declared argument, by name.
         required: names of required arguments.
         others: the schema of every undeclared argument; False if they are not allowed.
-        definitions: the schemas to which references point, by name.
+        definitions: the targets of references, by name.
     """
 
     members: dict[str, Schema | bool] = field(default_factory=dict)

@@ -37,7 +37,7 @@ class ToolFormat(Protocol):
         """
 
     def parser(self, *, callable: bool, forced: bool, signatures: Signatures) -> AnswerParser | None:
-        """Returns a new parser of one answer, or None if all its text is content.
+        """Returns a new parser of one answer, or None if the whole text of the answer is content.
 
         Args:
             callable: whether calls are allowed.
@@ -121,7 +121,7 @@ _CODE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 
 @dataclass(frozen=True)
 class UnknownToolFormat:
-    """The format of a template that handles tools, but whose calls are in none of the registered formats."""
+    """The format of a template that handles tools, but writes calls in a format that is not registered."""
 
     markers: tuple[str, ...] = ()
     id_length: int = 0
@@ -164,8 +164,9 @@ def default_tool_format() -> ToolFormat:
 def find_tool_format(name: str, template: str) -> ToolFormat:
     """Returns a format by name.
 
-    For "auto", returns the format registered last among those that recognise the chat template. If none does, returns
-    `UNKNOWN` for a template that handles tools, and the default format for any other.
+    For "auto", returns the format that recognises the chat template. If several formats do, returns the format that was
+    registered last. If no format does, returns `UNKNOWN` if the template handles tools, and otherwise the default
+    format.
 
     Args:
         name: a registered name, or "auto".

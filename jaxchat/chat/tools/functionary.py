@@ -1,7 +1,8 @@
 """The format of functionary 3.2: an answer is a series of messages, each to the user ("all") or to a function.
 
-A message is its recipient, a line break, and then text for the recipient `all`, or the arguments for a function. The
-prompt ends with `>>>`, so an answer begins with the first recipient. Each further message begins with `>>>`.
+A message has a recipient, a line break and a body. If the recipient is `all`, the body is text. If the recipient is a
+function, the body is the arguments of a call. The prompt ends with `>>>`, so an answer begins with the first recipient.
+Each further message begins with `>>>`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class FunctionaryFormat:
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
         """Returns the Lark grammar of an answer: text to the user, calls, or text and then calls.
 
-        Returns None for requests without functions and without a JSON Schema for the text.
+        Returns None for requests without functions if neither a schema nor a rule limits the text.
         """
         return "\n".join(_rules(rules, writer)) if rules.most or rules.answer is not None else None
 

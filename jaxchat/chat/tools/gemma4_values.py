@@ -35,7 +35,7 @@ class ValueRules:
 
         Args:
             prefix: the beginning of the names of the rules for definitions.
-            definitions: the schemas to which references point, by name.
+            definitions: the targets of references, by name.
             writer: writes control tokens and JSON schemas.
         """
         self._prefix, self._definitions, self._writer = prefix, definitions, writer
@@ -46,7 +46,7 @@ class ValueRules:
         return json.dumps(f"{name if re.fullmatch(KEY, name) else json.dumps(name)}:")
 
     def definition_rules(self) -> Iterator[str]:
-        """Yields the rules of all definitions to which the other rules refer. Call this once, after the others."""
+        """Yields the rules of all definitions that other rules refer to. Call it once, after all calls of `rules`."""
         written: set[str] = set()
         while pending := self._referenced.keys() - written:
             name = min(pending)
@@ -59,7 +59,7 @@ class ValueRules:
     def rules(self, rule: str, schema: Schema | bool) -> Iterator[str]:
         """Yields the Lark rule named `rule`, which matches a value of `schema`, and the rules that it refers to.
 
-        Rules of definitions are not among them.
+        Does not yield the rules of definitions. `definition_rules` yields them.
         """
         schema = _simplified(schema)
         keys = schema.keys() - {"$defs"}
@@ -77,7 +77,7 @@ class ValueRules:
             yield f"{rule}: {self._writer.json(schema | {'$defs': self._definitions})}"
 
     def _by_type(self, rule: str, schema: Schema) -> Iterator[str]:
-        """Yields the rules of a value, one for each JSON type."""
+        """Yields `rule`, for a value of any type that `schema` allows, and one rule for each of these types."""
         types = sorted(kinds(schema, self._definitions))
         yield f"{rule}: {' | '.join(f'{rule}_{name}' for name in types)}"
         for name in types:
@@ -166,7 +166,10 @@ class ValueRules:
 
 
 def _simplified(schema: Schema | bool) -> Schema:
-    """Returns an equivalent schema that is an object, has `enum` in place of `const`, and no `allOf` of one item."""
+    """Returns an equivalent schema that is an object, with `enum` in place of `const`.
+
+    Replaces an `allOf` with a single item by the item.
+    """
     if isinstance(schema, bool):
         return {} if schema else {"not": {}}
     if len(schema.get("allOf", [])) == 1 and schema.keys() <= {"allOf", "$defs"}:

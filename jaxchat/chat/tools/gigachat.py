@@ -1,4 +1,4 @@
-"""The formats of GigaChat 3 and 3.1: one call at most, in a separate message or after a control token."""
+"""The formats of GigaChat 3 and 3.1: at most one call, in a separate message or after a control token."""
 
 from __future__ import annotations
 

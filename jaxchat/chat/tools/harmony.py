@@ -67,9 +67,9 @@ def _rules(rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
 class ChannelParser(StreamParser):
     """A parser that splits text into content and calls as it arrives.
 
-    A message's header, from `<|channel|>` to `<|message|>`, names its channel and, for a call, the function. The
-    function may also stand before `<|channel|>`. The parser keeps only messages to the user and, if `callable` is true,
-    calls.
+    The header of a message, from `<|channel|>` to `<|message|>`, names the channel of the message. The header of a call
+    also names the function. The function may also be named before `<|channel|>`. The parser keeps only messages to the
+    user and, if `callable` is true, calls.
     """
 
     def __init__(self, *, forced: bool = False, callable: bool = True) -> None:
@@ -81,15 +81,18 @@ class ChannelParser(StreamParser):
     def flush(self) -> str:
         """Ends the answer. Returns the part of the held-back text that is content."""
         text, self._held = self._held, ""
-        return text if self._step in (self._before, self._shown) and not self._forced else ""
+        return text if self._step in (self._before, self._unnamed, self._shown) and not self._forced else ""
 
     def _before(self, pieces: list[Segment]) -> bool:
-        """Treats text before the first header as content, unless it names a recipient."""
+        """Waits until it is known whether the answer begins with `to=` and a recipient. Other text is content."""
         lead, found, _ = self._held.partition(CHANNEL)
-        if lead.lstrip().startswith(_TO):
-            return self._between(pieces)
         if not found and _TO.startswith(lead.strip()):
             return False
+        self._step = self._between if lead.lstrip().startswith(_TO) else self._unnamed
+        return True
+
+    def _unnamed(self, pieces: list[Segment]) -> bool:
+        """Takes content that stands before the first header."""
         return self.take_until(CHANNEL, self._header, pieces, visible=True)
 
     def _between(self, pieces: list[Segment]) -> bool:

@@ -20,7 +20,7 @@ _LONGEST = 256  # bytes of a header; longer text is not one
 class HarmonyReasoning:
     """The format of thoughts that are messages to the channel "analysis".
 
-    The parser and the grammars of `HarmonyFormat` read everything else.
+    `HarmonyFormat` handles all other parts of an answer.
     """
 
     markers: tuple[str, ...] = (CHANNEL, MESSAGE, END)
@@ -31,7 +31,7 @@ class HarmonyReasoning:
         return HARMONY.recognises(template)
 
     def splitter(self, tokenizer: ChatTokenizer, prompt: Sequence[int]) -> HarmonySplitter:
-        """Returns the state before the first header. The prompt does not matter: it ends before a header."""
+        """Returns the state before the first header. Ignores `prompt`, because a prompt always ends before a header."""
         channel, message, end = (tokenizer.added_id_of(marker) or 0 for marker in self.markers)
         return HarmonySplitter(_Tokens(channel, message, end, tokenizer.bytes_of))
 
@@ -49,9 +49,10 @@ class _Tokens:
 
 @dataclass(frozen=True)
 class HarmonySplitter:
-    """The state of an answer: inside a thought, or outside of thoughts, with the bytes of the header so far.
+    """The state of an answer: inside a thought, or outside of thoughts.
 
-    The text of thoughts is split off. Their headers and ends are left to the parser of `HarmonyFormat`.
+    Outside of thoughts, `header` has the bytes of the current header so far. Only the text of a thought belongs to the
+    thoughts. The header and the end of a thought are content, which the parser of `HarmonyFormat` drops.
     """
 
     tokens: _Tokens
@@ -60,7 +61,7 @@ class HarmonySplitter:
     extra_tokens: tuple[int, ...] = ()
 
     def next(self, token: int) -> tuple[Part, HarmonySplitter]:
-        """Returns what the next token belongs to, and the state after it."""
+        """Returns what the next token belongs to, and the splitter's state after this token."""
         if self.thinking:
             if token != self.tokens.end:
                 return "thought", self

@@ -21,22 +21,22 @@ class JsonToolFormat:
     Texts around the objects are given in parts. A part that is also in `markers` may be a control token of the model.
 
     Args:
-        opening: the text that begins the calls; empty if the calls are the complete answer, which also requires `bare`.
+        opening: the text that begins the calls; empty if the calls are the complete answer. If so, `bare` must be true.
         markers: parts that may be control tokens.
         name: the key of the function's name.
         arguments: the key of the arguments.
-        id_before: the key of an id that the model writes before the name; empty if it writes none there.
-        id_after: the key of an id that the model may write after the arguments; empty if it writes none there.
+        id_before: the key of an id that the model writes before the name; empty if it does not write such an id.
+        id_after: the key of an id that the model may write after the arguments; empty if it does not write such an id.
         id_form: pattern of the ids that the model writes.
         before: parts between the opening and the first call.
-        between: parts between two calls; None for formats with one call at most.
+        between: parts between two calls; None if an answer has at most one call.
         after: parts after the last call.
         bare: whether calls always begin the answer, and may omit the opening.
         typed: whether `"type": "function"` may stand before the name in calls of a format with `bare`.
         around: control tokens that may stand before and after text, and are not content.
         lead: pattern of the text that the parser accepts before an object.
         more: pattern of the text between the arguments of a call and the next object, for formats without an opening
-            between two calls; empty for others.
+            between two calls; empty for all other formats.
         ended: pattern of the text from the end of the arguments to the end of the calls, or to the next opening.
         id_length: number of letters and digits that the template requires in the id of a call; 0 for any.
     """
@@ -64,7 +64,7 @@ class JsonToolFormat:
         return self.opening in template
 
     def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> AnswerParser | None:
-        """Returns a new parser of one answer, or None if all its text is content."""
+        """Returns a new parser of one answer, or None if the whole text of the answer is content."""
         parser = ToolCallParser(self, forced=forced) if callable else None
         return ParserChain(MarkerFilter(self.around), parser) if self.around else parser
 
@@ -96,7 +96,7 @@ def _rules(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) 
 def _calls(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
     """Yields the rules `calls` and `bare`, for calls with and without the opening, and the rules that they need.
 
-    Omits `calls` for a format without an opening, and `bare` for one whose calls always have it.
+    Omits `calls` if the format has no opening, and `bare` if calls always have the opening.
     """
     more = ""
     if tool_format.between and rules.most > 1:
@@ -123,7 +123,7 @@ def _calls(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) 
 def _bodies(
     tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter, rule: str, before: str = ""
 ) -> Iterator[str]:
-    """Yields the rules of one object for each function, after the text `before`."""
+    """Yields `rule`, for the text `before` and the JSON object of a call, and one rule for each function."""
     yield f"{rule}: {' | '.join(f'{rule}_{index}' for index in range(len(rules.functions)))}"
     for index, (name, _) in enumerate(rules.functions):
         # The beginning is one lexeme, because the library's lexer cannot reinterpret text that it has matched.
@@ -134,7 +134,7 @@ def _bodies(
 
 
 def _one_of(tool_format: JsonToolFormat, rules: AnswerRules) -> Schema:
-    """Returns a schema with one object for each function. Moves definitions to the root, where references point."""
+    """Returns a schema with one object for each function. Moves definitions to the root, to which references point."""
     definitions: Schema = {}
     calls = []
     for name, schema in rules.functions:

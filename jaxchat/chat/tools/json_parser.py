@@ -15,7 +15,7 @@ TYPE = ('"type"', ":", '"function"')
 
 
 def spaced(tokens: tuple[str, ...]) -> str:
-    """Returns a pattern for `tokens`, patterns of JSON tokens, with optional white space between them."""
+    """Joins patterns of JSON tokens to a pattern that allows white space between the tokens."""
     return r"\s*".join(tokens)
 
 
@@ -48,7 +48,7 @@ class ToolCallParser(StreamParser):
     def _bare(self, pieces: list[Segment]) -> bool:
         """Decides whether an answer begins with the opening, with a call without the opening, or with text.
 
-        Returns False while the text so far does not tell.
+        Returns False while the text that has arrived leaves this open.
         """
         opening = self._tool_format.opening
         if opening and self._held.startswith(opening):
@@ -92,7 +92,7 @@ class ToolCallParser(StreamParser):
 
 
 def _begins(text: str, tokens: tuple[str, ...]) -> bool | None:
-    """Returns whether `text` begins with tokens of JSON, ignoring white space, or None if more text must decide."""
+    """Returns whether `text` begins with `tokens`, ignoring white space; None if this depends on text still to come."""
     for token in tokens:
         text = text.lstrip()
         if not text.startswith(token):

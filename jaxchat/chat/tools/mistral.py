@@ -1,4 +1,4 @@
-"""The formats of Mistral: `[TOOL_CALLS]`, and then a JSON list of calls or a name and arguments."""
+"""The formats of Mistral: `[TOOL_CALLS]`, followed by either a JSON list of calls, or a name and arguments."""
 
 from __future__ import annotations
 

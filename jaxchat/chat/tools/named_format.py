@@ -1,4 +1,4 @@
-"""Formats in which a function's name stands before a JSON object of arguments."""
+"""Formats in which a call is the name of a function, followed by a JSON object of arguments."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NamedToolFormat:
         end: parts after the arguments.
         between: parts between the end of a call and the next name.
         after: parts after the end of the last call.
-        shown: pattern that the source of a chat template of this format contains.
+        shown: pattern that is found in the source of chat templates that use this format.
         id_length: number of letters and digits that the template requires in the id of a call; 0 for any.
     """
 

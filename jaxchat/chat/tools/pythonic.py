@@ -1,7 +1,8 @@
 """Formats that write calls as a Python list of calls: Llama 3.2 and 4 ("pythonic"), ToolACE and LFM2.
 
-The values of arguments are JSON, with two exceptions. JSON's `true`, `false` and `null` are written as `True`, `False`
-and `None` if they are the whole argument. A string that is the whole argument may have single quotes.
+The values of arguments are JSON, with two exceptions. An argument that is `true`, `false` or `null` in JSON is written
+as `True`, `False` or `None`. An argument that is a string may have single quotes. The exceptions do not apply inside
+lists and objects.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class PythonicFormat:
         opening: the text that begins the calls; empty if the list is the complete answer.
         markers: spellings of the tokens around calls. A tokenizer without such a token treats its spelling as text.
         after: parts after the list.
-        shown: pattern that the source of a chat template of this format contains.
+        shown: pattern that is found in the source of chat templates that use this format.
         id_length: number of letters and digits that the template requires in the id of a call; 0 for any.
     """
 
@@ -88,7 +89,7 @@ class PythonicFormat:
 
 
 def _arguments(rule: str, arguments: ArgumentSchema, writer: LarkWriter) -> Iterator[str]:
-    """Yields the rules of a call's arguments. Raises UnsupportedSchema if Python could not use a name as a keyword."""
+    """Yields the rules of a call's arguments. Raises UnsupportedSchema if a name cannot be a keyword in Python."""
     names = list(arguments.members)
     for i, name in enumerate(names):
         if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
@@ -103,10 +104,10 @@ def _value(schema: Schema | bool, definitions: Schema, writer: LarkWriter, rule:
 
     Args:
         schema: the translated schema of the value.
-        definitions: the schemas to which references point, by name.
+        definitions: the targets of references, by name.
         writer: writes JSON schemas.
-        rule: the name with which the names of these rules begin.
-        number: the number of the argument, which makes their names unique.
+        rule: the beginning of the names of these rules.
+        number: the number of the argument. It makes the names of these rules unique.
     """
     words = valid_words(schema, definitions)
     options = [json.dumps(word) for word in words]

@@ -22,7 +22,7 @@ class PythonicParser(StreamParser):
     """
 
     def __init__(self, opening: str, closing: str, *, forced: bool) -> None:
-        """Starts before the opening, or at the beginning of the list if there is none.
+        """Starts before the opening, or before the list if `opening` is empty.
 
         Args:
             opening: the text before the list; may be empty.
@@ -38,7 +38,7 @@ class PythonicParser(StreamParser):
         return self.take_content(self._opening, self._next, pieces)
 
     def _bare(self, pieces: list[Segment]) -> bool:
-        """Decides at the beginning of an answer whether it is calls or text."""
+        """Decides whether an answer consists of calls or of text, by its beginning."""
         if _NAME.match(self._held):
             self._step = self._next
             return True
@@ -86,12 +86,12 @@ class PythonicParser(StreamParser):
 
 
 def _as_json(text: str) -> str:
-    """Returns a value as JSON text: a string in single quotes is converted, any other value is JSON already."""
+    """Returns a value as JSON text. Converts a string in single quotes. Any other value is JSON already."""
     return json.dumps(ast.literal_eval(text), ensure_ascii=False) if text.startswith("'") else text
 
 
 def _value_end(text: str) -> int:
-    """Returns the position of the comma or parenthesis after a value, or -1 if it has not arrived."""
+    """Returns the position of the comma or parenthesis after a value, or -1 if neither has arrived."""
     depth, quote, escaped = 0, "", False
     for position, char in enumerate(text):
         if quote:

@@ -1,4 +1,4 @@
-"""The arguments of the functions that an answer may call, for parsers that need their types."""
+"""The arguments of the functions that an answer may call, for parsers that need the types of arguments."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from jaxchat.chat.tools.argument_schema import ArgumentSchema, argument_schema
 
 
 class Signatures:
-    """The arguments of the functions of a request. The grammar must have accepted their schemas.
+    """The arguments of the functions that a request describes. The grammar must have accepted the functions' schemas.
 
-    Each schema is translated when it is first asked for.
+    A schema is translated at the first call of `arguments` for its function.
     """
 
     def __init__(self, functions: tuple[Function, ...] = ()) -> None:
@@ -18,7 +18,7 @@ class Signatures:
         self._read: dict[str, ArgumentSchema] = {}
 
     def arguments(self, name: str) -> ArgumentSchema:
-        """Returns the arguments of the function `name`. An unknown function, or one without a schema, allows any."""
+        """Returns the arguments of the function `name`. A function without a known schema allows any arguments."""
         if name not in self._read:
             function = self._functions.get(name)
             schema = function.parameters.value if function and function.parameters else {}

@@ -75,7 +75,7 @@ class StreamParser:
     def take(self, pattern: re.Pattern[str], pieces: list[Segment]) -> re.Match[str] | None:
         """Moves a match of `pattern` at the beginning of the pending text to `pieces`, as `Syntax`.
 
-        Returns the match, or None if the pending text does not begin with one.
+        Returns the match, or None if the pending text does not begin with a match.
         """
         found = pattern.match(self._held)
         if found:
@@ -92,7 +92,7 @@ class StreamParser:
     def leave_out(self, pieces: list[Segment]) -> bool:
         """Moves all pending text to `pieces`, as `Syntax`. Returns False, because the state needs more text.
 
-        A state for the places where the grammar does not allow text.
+        Use it as the state at places where the grammar does not allow text.
         """
         pieces.append(Syntax(len(self._held)))
         self._held = ""
@@ -120,8 +120,9 @@ class StreamParser:
     def take_content(self, opening: str, then: State, pieces: list[Segment]) -> bool:
         """Appends the pending text up to and including `opening` to `pieces`, then enters the state `then`.
 
-        White space before `opening` is not content. Until `opening` arrives, appends content only, and holds back
-        trailing white space and text that may begin `opening`. Returns whether `opening` has arrived.
+        White space before `opening` is not content. While `opening` has not arrived, appends the content before it, but
+        holds back trailing white space and text that may be the beginning of `opening`. Returns whether `opening` has
+        arrived.
         """
         lead, opened, rest = self._held.partition(opening)
         text = lead.rstrip()
@@ -138,13 +139,13 @@ class StreamParser:
     def take_until(self, marker: str, then: State, pieces: list[Segment], *, visible: bool) -> bool:
         """Appends the pending text up to and including `marker` to `pieces`, then enters the state `then`.
 
-        Until `marker` arrives, appends the text before it, and holds back text that may begin `marker`.
+        While `marker` has not arrived, appends the text before it, but holds back text that may be its beginning.
 
         Args:
-            marker: ends this part of the answer.
+            marker: the text after which the next state begins.
             then: the next state.
             pieces: receives the text and the marker.
-            visible: whether the text is content. The marker never is.
+            visible: whether the text before the marker is content. The marker itself is never content.
 
         Returns:
             Whether the marker has arrived.
@@ -165,7 +166,7 @@ class MarkerFilter(StreamParser):
     """A parser that converts markers to `Syntax`. All other text is content."""
 
     def __init__(self, markers: tuple[str, ...]) -> None:
-        """Prepares the pattern of `markers`. They are recognised at any place of the answer."""
+        """Prepares the pattern of `markers`. Markers are recognised anywhere in the answer."""
         super().__init__(self._text, forced=False)
         self._markers = markers
         self._any = re.compile("|".join(re.escape(marker) for marker in markers))
@@ -181,14 +182,14 @@ class MarkerFilter(StreamParser):
 
 
 class ParserChain:
-    """Two parsers in a row: the first removes syntax from an answer, the second reads the remaining text."""
+    """Two successive parsers. The first parser removes syntax from an answer. The second reads the remaining text."""
 
     def __init__(self, first: AnswerParser, second: AnswerParser | None) -> None:
         """Combines two parsers.
 
         Args:
             first: converts some text to `Syntax` and passes other text on.
-            second: parses the text that `first` passes on; None if that text is content.
+            second: parses the text that `first` passes on; None if all of this text is content.
         """
         self._first, self._second = first, second
 

@@ -16,13 +16,13 @@ _DEPTH = 64
 
 
 def is_valid(value: Any, schema: Schema | bool, definitions: Schema, depth: int = 0) -> bool:
-    """Returns whether a JSON value certainly follows a translated schema. False may also mean that this is not known.
+    """Returns whether a JSON value certainly follows a translated schema. False may also mean that it is unknown.
 
     Args:
         value: the value.
         schema: the translated schema.
-        definitions: the schemas to which references point, by name.
-        depth: number of schemas around this one. Returns False for more than 64.
+        definitions: the targets of references, by name.
+        depth: number of schemas around `schema`. If there are more than 64, returns False.
     """
     if isinstance(schema, bool):
         return schema

@@ -10,7 +10,7 @@ from jaxchat.chat.tools.value_text import ValueText
 
 
 def text_rules(rule: str, value: ValueText, end: str, writer: LarkWriter) -> Iterator[str]:
-    """Yields `rule` for a value that is written as plain text, followed by `end`, and the rules that it needs.
+    """Yields `rule`, for a value that is written as plain text and followed by `end`, and the rules that it needs.
 
     Args:
         rule: name of the rule.

@@ -1,8 +1,8 @@
 """Reads and writes values of arguments that a model writes as plain text. Their types come from their schemas.
 
-A string is written without quotes. Any other value is JSON, or one of the Python words `True`, `False` and `None`. If a
-schema allows both strings and other values, a text that is an allowed value of another type has that type. Any other
-text is a string.
+A string is written without quotes. Any other value is JSON, or one of the Python words `True`, `False` and `None`. The
+text `5`, for example, may be a number or a string. If a schema allows both, it is the number: a text is a string only
+if it is not the text of another value that the schema allows.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ class ValueText:
 
     Attributes:
         schema: the schema of the value.
-        definitions: the schemas to which references point, by name.
-        texts: patterns, all of which the text of a string must match; None if strings, too, are written as JSON.
-        literals: texts that are also allowed although they may not match `texts`: those of true, false and null.
-        strings_only: whether every value is a string, written without quotes.
+        definitions: the targets of references, by name.
+        texts: the patterns that the text of a string must match; None if strings are not allowed or are written as
+            JSON.
+        literals: the texts of true, false and null, as far as the schema allows these values. These texts need not
+            match `texts`.
+        strings_only: whether every value is a string that is written without quotes.
     """
 
     schema: Schema | bool
@@ -67,7 +69,7 @@ def value_text(schema: Schema | bool, definitions: Schema) -> ValueText:
 
     Args:
         schema: the translated schema.
-        definitions: the schemas to which references point, by name.
+        definitions: the targets of references, by name.
     """
     allowed = kinds(schema, definitions)
     texts = _texts(schema, definitions) if "string" in allowed else None
@@ -79,17 +81,17 @@ def value_text(schema: Schema | bool, definitions: Schema) -> ValueText:
 
 
 def valid_words(schema: Schema | bool, definitions: Schema) -> list[str]:
-    """Returns those of the words `True`, `False` and `None` whose values a schema allows.
+    """Returns the words among `True`, `False` and `None` whose values a schema allows.
 
     Args:
         schema: the translated schema.
-        definitions: the schemas to which references point, by name.
+        definitions: the targets of references, by name.
     """
     return [word for word, value in LITERALS.items() if is_valid(value, schema, definitions)]
 
 
 def read_arguments(text: str) -> dict[str, Any]:
-    """Returns the arguments of a past call from their text. If it is not a JSON object, it becomes the argument `_`."""
+    """Returns the arguments of a past call. If `text` is not a JSON object, its value becomes the argument `_`."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -103,7 +105,7 @@ def plain(value: Any) -> str:
 
 
 def _texts(schema: Schema | bool, definitions: Schema, depth: int = 0) -> tuple[str, ...] | None:
-    """Returns patterns, all of which a string of a schema matches, or None if patterns cannot express the schema."""
+    """Returns the patterns that a string must match to follow a schema; None if patterns cannot express the schema."""
     if isinstance(schema, bool):
         return ()
     if depth > _DEPTH or "format" in schema or "oneOf" in schema:
@@ -146,9 +148,9 @@ def _escaped(text: str) -> str:
 
 
 def _whole(pattern: str) -> str | None:
-    """Converts a translated pattern to one that must match the complete text.
+    """Converts a translated pattern, which may match a part of a text, to a pattern that matches complete texts.
 
-    Returns None if an anchor is not at an end.
+    Returns None if an anchor is inside the pattern, or if a pattern with an anchor has alternatives.
     """
     start, end = pattern.startswith("^"), pattern.endswith("$")
     inside = pattern[start : len(pattern) - end]

@@ -27,8 +27,8 @@ class XmlToolFormat:
         name_end: parts after the name of a function.
         key: parts before the name of an argument.
         key_end: parts between the name of an argument and its value.
-        kinds: two texts after `key_end`, the first before a string, the second before any other value; None if the
-            format has no such texts.
+        kinds: two texts. The first is written between `key_end` and a string, and the second between `key_end` and any
+            other value. None if the format has no such texts.
         value_end: the part that ends a value.
         after_value: parts after `value_end`.
         end: parts after the last argument.
@@ -36,7 +36,7 @@ class XmlToolFormat:
         after: parts after the last call.
         words: whether jaxchat writes true, false and null as `True`, `False` and `None`.
         padded: whether a line break before `value_end` is not part of the value.
-        shown: pattern that the source of a chat template of this format contains.
+        shown: pattern that is found in the source of chat templates that use this format.
         id_length: number of letters and digits that the template requires in the id of a call; 0 for any.
     """
 
@@ -59,10 +59,10 @@ class XmlToolFormat:
 
     @property
     def next_texts(self) -> tuple[str, str]:
-        """Two texts: the one before the next argument, and the one at the end of a call.
+        """The text before the name of an argument, and the text at the end of a call.
 
-        One of them follows the end of each value, possibly after white space. A value ends at the first `value_end`
-        that one of them follows, so values may contain `value_end`.
+        After a value and its `value_end`, one of these two texts must follow, possibly after white space. Otherwise the
+        `value_end` is a part of the value.
         """
         return "".join(self.key), "".join(self.end).split()[0]
 

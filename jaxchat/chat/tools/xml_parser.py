@@ -96,7 +96,7 @@ class XmlCallParser(StreamParser):
             self._keys.add(key)
 
     def _before_value(self, pieces: list[Segment]) -> bool:
-        """Leaves out the line break before a value."""
+        """Drops the line break before a value."""
         if not self._held:
             return False
         if self._held.startswith("\n"):
@@ -124,7 +124,7 @@ class XmlCallParser(StreamParser):
         return bool(found)
 
     def _decided(self) -> int:
-        """Returns the number of pending characters that belong to the value, whatever follows."""
+        """Returns the number of pending characters that belong to the value, whatever text follows."""
         end = self._format.value_end
         last = self._held.rfind(end)
         rest = self._held[last + len(end) :].lstrip(BLANKS) if last >= 0 else ""
@@ -133,7 +133,7 @@ class XmlCallParser(StreamParser):
         return len(self._held) - held_back(self._held, (self._line + end, end))
 
     def _typed(self, pieces: list[Segment]) -> bool:
-        """Passes a value on when it is complete, because its type is unknown before."""
+        """Passes a value on when it is complete, because its type is not known earlier."""
         found = (self._json_ended if self._value.texts is None else self._text_ended).match(self._held)
         if not found:
             return False
@@ -149,5 +149,5 @@ class XmlCallParser(StreamParser):
 
 
 def _any(parts: tuple[str, ...]) -> str:
-    """Returns the pattern that `loose` makes of `parts`, or one for optional white space if `parts` is empty."""
+    """Returns the pattern that `loose` makes of `parts`, or a pattern for optional white space if `parts` is empty."""
     return loose(parts) or r"\s*"

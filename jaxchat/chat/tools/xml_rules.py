@@ -2,7 +2,8 @@
 
 A value ends at the first end tag that is followed by another argument or by the end of the call. A value that is the
 text of a file may therefore contain the tag. The lexer cannot look ahead, so the rule of a value contains the text that
-follows it. Each argument has two rules: one for a place before another argument, one for the end of the call.
+follows the value. For this reason, each argument has two rules: one rule if another argument follows, and one rule if
+the end of the call follows.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class _Arguments:
     writer: LarkWriter
 
     def rules(self, prefix: str, arguments: ArgumentSchema) -> Iterator[str]:
-        """Yields the rules of each declared argument, and of undeclared ones.
+        """Yields the rules of each declared argument, and of undeclared arguments.
 
         Raises:
             UnsupportedSchema: the format cannot write the name of an argument.
@@ -98,7 +99,7 @@ class _Arguments:
             yield from self._text(rule, value, follows)
 
     def _marked_value(self, rule: str, value: ValueText, follows: str, marks: tuple[str, str]) -> Iterator[str]:
-        """Yields the rules of a value with the text before it that marks its kind."""
+        """Yields the rules of a value and of a text before the value. This text tells strings from other values."""
         text, others = value.texts is not None, kinds(value.schema, value.definitions)
         options = []
         if text:
@@ -142,7 +143,9 @@ class _Arguments:
     def _control_end(self, rule: str, value: ValueText, ends: tuple[str, str, str], follows: str) -> Iterator[str]:
         """Yields the rules of plain text whose end tag contains a control token.
 
-        Free text may contain the tag. Text with a pattern may not, because a pattern cannot cover control tokens.
+        If the text need not match a pattern, it may also contain the tag, where neither another argument nor the end of
+        the call follows. If it must match a pattern, it may not contain the tag, because a pattern cannot match control
+        tokens.
         """
         terminal, (end, control, followed) = rule.upper(), ends
         tag = f"/{self.writer.pattern(end)}/" if end else ""

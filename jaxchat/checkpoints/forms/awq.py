@@ -41,7 +41,7 @@ class Settings:
 
     @classmethod
     def read(cls, quantization: Mapping[str, Any]) -> Settings:
-        """Reads the settings. Raises ModelError if one is missing or not supported."""
+        """Reads the settings. Raises ModelError if a setting is missing or not supported."""
         keys = quantization_keys(quantization)
         bits = "w_bit" if keys.has("w_bit") else "bits"
         group = "q_group_size" if keys.has("q_group_size") else "group_size"
@@ -79,7 +79,7 @@ class AwqMatrix(QuantisedMatrix):
 
 
 def _outputs(words: np.ndarray) -> np.ndarray:
-    """Returns the codes in m rows of w words, i32 `[m, w]`, as u8 `[8 w, m]` in the order of the outputs."""
+    """Unpacks m rows of w words, i32 `[m, w]`, to codes, u8 `[8 w, m]`, in the order of the outputs."""
     codes = unpacked(words, _BITS).reshape(len(words), -1, _PER_WORD)[:, :, _PLACES]
     return codes.reshape(len(words), -1).T
 
@@ -92,7 +92,10 @@ class AwqForm:
         Settings.read(quantization)
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the stored parts of each AWQ weight, by the weight's name. Each has a `qweight`."""
+        """Returns the names of the stored parts of each AWQ weight, by the weight's name.
+
+        An AWQ weight has a `qweight`.
+        """
         if quantization.get("quant_method") != METHOD:
             return {}
         always = Settings.read(quantization).zeros
@@ -110,7 +113,7 @@ class AwqForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of zeros in the form in which a weight is stored, for planning.
+        """Returns rows of zeros in the stored form of a weight, for planning.
 
         Returns None for the head, the embedding and modules in `modules_to_not_convert`, or if `imagined_matrix`
         returns None.

@@ -2,7 +2,7 @@
 
 In 4 bits, a weight of shape (n, k) is stored flat: `weight` is u8 `[n * k / 2, 1]`, with the first code of a byte in
 its higher bits. `weight.quant_map` is the table, and `weight.absmax` has one scale for each block of codes. Scales may
-be quantised too. Each is then an entry of a second table, times the scale of its block of scales, plus an offset.
+be quantised too. Each scale is then an entry of a second table, times the scale of its block of scales, plus an offset.
 `weight.quant_state.bitsandbytes__nf4` holds the remaining numbers as JSON.
 
 In 8 bits, `weight` i8 `[n, k]` is multiplied by `SCB / 127`, f32 `[n]`.
@@ -31,7 +31,10 @@ _LARGEST, _MIDDLE = 127, 128
 
 
 class TableMatrix:
-    """A weight `[n, k]` of 4-bit codes that index a table. It has the methods of a slice of a safetensors file."""
+    """A weight `[n, k]` of 4-bit codes that index a table.
+
+    It can be read like the result of safetensors' `get_slice`.
+    """
 
     def __init__(self, parts: Parts, state: str) -> None:
         """Wraps the stored parts.
@@ -42,7 +45,8 @@ class TableMatrix:
                 "quant_state.bitsandbytes__nf4" or "quant_state.bitsandbytes__fp4".
 
         Raises:
-            ModelError: a part is missing, the state is damaged, or the shapes or dtypes of the parts do not fit it.
+            ModelError: a part is missing, the state is damaged, or the shapes or dtypes of the parts do not fit the
+                state.
         """
         self._state = _json(parts.take(f"weight.{state}", "U8"), state)
         self.shape = self._shape()
@@ -62,7 +66,7 @@ class TableMatrix:
         return list(self.shape)
 
     def get_dtype(self) -> str:
-        """Returns "F32", in which the products with the scales are computed."""
+        """Returns "F32", because products with the scales are computed in f32."""
         return "F32"
 
     def __getitem__(self, index: slice) -> np.ndarray:
@@ -146,7 +150,12 @@ class BitsAndBytesForm:
         return found
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> StoredTensor:
-        """Returns a weight. Raises ModelError if the shapes or dtypes of its parts do not match."""
+        """Returns a weight.
+
+        Raises:
+            ModelError: a part is missing or damaged, `weight_format` is not 0, or the shapes or dtypes of the parts do
+                not match.
+        """
         state = next((match[2] for part in parts if (match := _STATE.fullmatch(part))), "")
         stored = Parts(name.removesuffix("weight"), parts)
         return TableMatrix(stored, state) if state else Int8Matrix(stored)
@@ -154,10 +163,10 @@ class BitsAndBytesForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of zeros in the form in which a weight of 8 bits is stored, for planning.
+        """Returns rows of zeros in the stored form of a weight of 8 bits, for planning.
 
         Returns None for weights of 4 bits, which are widened, and for the embedding and modules that are not converted.
-        Also returns None if `imagined_matrix` does.
+        Also returns None if `imagined_matrix` returns None.
 
         Raises:
             ModelError: a setting has the wrong type.

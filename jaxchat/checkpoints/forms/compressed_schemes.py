@@ -26,7 +26,7 @@ _UNSUPPORTED = ("transform_config", "moe_sparsity_config")
 
 @dataclass(frozen=True)
 class Scheme:
-    """The form in which the weights of the modules in one of `config_groups` are stored."""
+    """The way in which weights are stored, for the modules of one group in `config_groups`."""
 
     targets: tuple[str, ...]  # names of modules, patterns after "re:", or classes
     form: str  # PACKED, INTEGERS or FLOATS
@@ -135,10 +135,10 @@ def _scheme(group: HFConfigReader, keys: HFConfigReader, top: str) -> Scheme:
 
 
 def _form(weights: HFConfigReader, where: HFConfigReader, top: str) -> str:
-    """Returns the form of weights, from the key `format` of `where`, or `top` without the key.
+    """Returns the form of weights, from the key `format` of `where`, or `top` if the key is absent.
 
     Raises:
-        ModelError: the form is not supported, or its settings contradict it.
+        ModelError: the form is not supported, or other settings contradict the form.
     """
     form, kind, bits = where.word("format", top), weights.word("type", "int"), weights.integer("num_bits", 8)
     if form == _NAIVE:
@@ -153,7 +153,7 @@ def _form(weights: HFConfigReader, where: HFConfigReader, top: str) -> str:
 
 
 def _class_of(module: str) -> str:
-    """Returns the class of a module with weights, by which a target may name the module."""
+    """Returns the class of a module with weights. A target may name this class instead of the module."""
     return "Embedding" if module.rpartition(".")[2] in _EMBEDDINGS else "Linear"
 
 
@@ -166,5 +166,5 @@ def _check_patterns(keys: HFConfigReader, key: str) -> None:
 
 
 def _matches(target: str, module: str) -> bool:
-    """Returns whether a target is a pattern that the beginning of a module's name matches."""
+    """Returns whether a target is a pattern that matches the beginning of a module's name."""
     return target.startswith(_REGEX) and bool(re.match(target.removeprefix(_REGEX), module))

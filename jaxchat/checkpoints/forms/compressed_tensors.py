@@ -90,7 +90,7 @@ class CompressedMatrix(QuantisedMatrix):
         )
 
     def _zero_part(self, parts: Parts) -> Any:
-        """Returns the slice of the stored zero points: I8, or I32 words that hold those of several outputs each."""
+        """Returns the slice of the stored zero points: I8, or I32 words that hold several zero points each."""
         if parts.take("weight_zero_point", "I8", "I32").get_dtype() == "I8":
             return row_factors(parts, "weight_zero_point", self.shape, self.group, "I8")
         rows, groups = self._grid
@@ -99,7 +99,7 @@ class CompressedMatrix(QuantisedMatrix):
     def _zero(self, start: int, stop: int) -> int | np.ndarray:
         """Returns the zero points of rows `start` to `stop - 1` as codes, u8 `[rows, k / g]`.
 
-        If all rows of the weight have the same zero point, returns that one instead.
+        If all rows of the weight have the same zero point, returns that zero point instead.
         """
         if self._zeros is None:
             return int(2 ** (self._bits - 1))
@@ -108,7 +108,7 @@ class CompressedMatrix(QuantisedMatrix):
         return zero_points(unpacked(self._zeros[:].T, self._bits).T[: self.shape[0]], start, stop)
 
     def _unsigned(self, numbers: np.ndarray) -> np.ndarray:
-        """Returns s8 numbers of any shape as codes from 0, u8. Raises ModelError if one does not fit."""
+        """Returns s8 numbers of any shape as codes from 0, u8. Raises ModelError if a number does not fit."""
         codes = numbers.view(np.uint8) + np.uint8(2 ** (self._bits - 1))
         if self._bits < 8 and (codes >= 2**self._bits).any():
             raise ModelError(f"a number does not fit into the {self._bits} bits that config.json says")
@@ -166,7 +166,7 @@ class CompressedTensorsForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of zeros in the form in which a weight is stored, for planning.
+        """Returns rows of zeros in the stored form of a weight, for planning.
 
         Returns None if no scheme covers the weight, if it is stored as floats, or if `imagined_matrix` returns None.
 

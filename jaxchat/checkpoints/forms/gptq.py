@@ -4,8 +4,8 @@ A weight `[n, k]` is stored transposed, eight or four codes in a word, lowest bi
 bits, `qweight` is i32 `[k / 8, n]`, `qzeros` i32 `[G, n / 8]`, and `scales` `[G, n]`. `g_idx`, i32 `[k]`, has the group
 of each input. With activation order (`desc_act`), the inputs of a group are not neighbours.
 
-The format "gptq" stores each zero point minus one: a word is the word of zero points minus a word of ones, with borrows
-between its codes. The format "gptq_v2" stores zero points as they are.
+The format "gptq" stores each zero point minus one. From each word of zero points, it subtracts a word of ones, with
+borrows between the codes of the word. The format "gptq_v2" stores zero points as they are.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Settings:
 
     @classmethod
     def read(cls, quantization: Mapping[str, Any]) -> Settings:
-        """Reads the settings. Raises ModelError if one is missing or not supported."""
+        """Reads the settings. Raises ModelError if a setting is missing or not supported."""
         keys = quantization_keys(quantization)
         bits, size = keys.integer("bits"), keys.integer("group_size", 128, least=-1)
         if bits not in _ONES:
@@ -113,7 +113,10 @@ class GptqForm:
         Settings.read(quantization)
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the stored parts of each GPTQ weight, by the weight's name. Each has a `qweight`."""
+        """Returns the names of the stored parts of each GPTQ weight, by the weight's name.
+
+        A GPTQ weight has a `qweight`.
+        """
         if quantization.get("quant_method") != METHOD:
             return {}
         ordered = Settings.read(quantization).ordered
@@ -131,7 +134,7 @@ class GptqForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of zeros in the form in which a weight is stored, for planning.
+        """Returns rows of zeros in the stored form of a weight, for planning.
 
         Returns None for the embedding, for a head that is not quantised, or if `imagined_matrix` returns None. Ignores
         `dynamic`, the settings for some of the weights.

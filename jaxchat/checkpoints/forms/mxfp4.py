@@ -1,4 +1,4 @@
-"""Decodes MXFP4 (OCP MX 1.0), the format of gpt-oss: numbers of 4 bits, 32 of which share a power of two.
+"""Decodes MXFP4 (OCP MX 1.0), the format of gpt-oss: numbers of 4 bits in blocks of 32 that share a power of two.
 
 A tensor `[E, in, out]` is stored as `.._blocks` u8 `[E, out, in / 32, 16]` and `.._scales` u8 `[E, out, in / 32]`. Each
 byte of the blocks holds two numbers, the first one in its lower bits. Reading decodes to f32, and can read single
@@ -30,7 +30,7 @@ _CODE_PAIRS = (2 * _PAIRS + _ZERO).astype(np.uint8)
 
 
 class Mxfp4:
-    """A tensor that is stored as blocks and scales. It has the methods of a slice of a safetensors file."""
+    """A tensor that is stored as blocks and scales. It can be read like the result of safetensors' `get_slice`."""
 
     def __init__(self, blocks: Any, scales: Any) -> None:
         """Wraps the slices of blocks and scales. Raises ModelError if their shapes or dtypes do not match."""
@@ -47,7 +47,7 @@ class Mxfp4:
         return [count, 32 * groups, outputs]
 
     def get_dtype(self) -> str:
-        """Returns "BF16", which holds every decoded number exactly, except for the very largest and smallest."""
+        """Returns "BF16", which holds every decoded number exactly, except the very largest and smallest numbers."""
         return "BF16"
 
     def __getitem__(self, index: Any) -> np.ndarray:
@@ -58,7 +58,10 @@ class Mxfp4:
         return np.swapaxes(numbers.reshape(*blocks.shape[:2], -1), 1, 2)
 
     def quantised(self, index: slice) -> QuantisedRows | None:
-        """Returns the matrix of the one entry in the slice `index`, a row for each output. None for several entries."""
+        """Returns the matrix of the one entry in the slice `index`, with a row for each output.
+
+        Returns None if the slice does not have exactly one entry.
+        """
         blocks, exponents = self._read(index)
         if len(blocks) != 1:
             return None
@@ -71,7 +74,7 @@ class Mxfp4:
             u8 `[entries, out, in / 32, 16]` and i32 `[entries, out, in / 32]`.
 
         Raises:
-            ModelError: an exponent stands for no number.
+            ModelError: a scale is not a number.
         """
         blocks, scales = self._blocks[index], self._scales[index]
         if (scales == _NOT_A_NUMBER).any():
@@ -112,7 +115,7 @@ class Mxfp4Form:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of zeros in the form in which one entry of a stack of matrices is stored, for planning.
+        """Returns rows of zeros for planning, in the stored form of one matrix of a stack.
 
         Returns None for other tensors.
         """

@@ -30,7 +30,7 @@ class Parts:
     """The stored tensors of one weight. Methods take the end of a tensor's name, which is everything after the stem.
 
     Attributes:
-        stem: the text with which all names begin, such as "model.norm.".
+        stem: the text at the beginning of all names, such as "model.norm.".
         slices: a slice of each tensor by its whole name.
     """
 
@@ -78,7 +78,10 @@ class Parts:
 
 
 class QuantisedMatrix(ABC):
-    """A weight `[n, k]` that is stored as quantised rows. It has the methods of a slice of a safetensors file."""
+    """A weight `[n, k]` that is stored as quantised rows.
+
+    It can be read like the result of safetensors' `get_slice`.
+    """
 
     def __init__(self, shape: tuple[int, int], group: int) -> None:
         """Stores the shape (n, k) of the weight, and the number of inputs in a group, which divides k."""
@@ -89,7 +92,7 @@ class QuantisedMatrix(ABC):
         return list(self.shape)
 
     def get_dtype(self) -> str:
-        """Returns "F32", in which the products of codes and scales are exact."""
+        """Returns "F32", because products of codes and scales are exact in f32."""
         return "F32"
 
     def __getitem__(self, index: slice) -> np.ndarray:
@@ -135,7 +138,7 @@ def group_size(inputs: int, size: int) -> int:
 def imagined_matrix(
     name: str, shape: tuple[int, ...], bits: int, size: int, scale: str, *, zeros: bool = False, ordered: bool = False
 ) -> QuantisedRows | None:
-    """Returns rows of zeros in the form in which a weight is stored, for planning.
+    """Returns rows of zeros in the stored form of a weight, for planning.
 
     Returns None if the name does not end in ".weight" or the tensor is not a matrix. Also returns None if groups are
     not whole blocks of 32 inputs, because such weights are widened.
@@ -185,7 +188,7 @@ def input_order(groups: np.ndarray, count: int, end: str) -> np.ndarray | None:
         end: the name of the stored groups, for messages.
 
     Raises:
-        ModelError: a group does not exist, or has more or fewer inputs than others.
+        ModelError: a group does not exist, or has more or fewer inputs than other groups.
     """
     if groups.min() < 0 or groups.max() >= count:
         wrong = groups[(groups < 0) | (groups >= count)][0]

@@ -1,4 +1,4 @@
-"""Weights of 8-bit floats (E4M3) times scales: one for all, one for each output, or one for each block.
+"""Weights of 8-bit floats (E4M3) times scales. There is one scale for all floats, each output or each block.
 
 Reading widens floats to f32 and multiplies them by their scales, with one rounding.
 """
@@ -36,7 +36,10 @@ def block_shape(keys: HFConfigReader, key: str, default: list[int] | None) -> Bl
 
 
 class ScaledFloats:
-    """A matrix of floats with their scales, or a stack of such. It has the methods of a slice of a safetensors file."""
+    """A matrix of floats with their scales, or a stack of such matrices.
+
+    It can be read like the result of safetensors' `get_slice`.
+    """
 
     def __init__(self, parts: Parts, end: str, scales: str, block: Block | None) -> None:
         """Wraps the stored parts.
@@ -75,7 +78,7 @@ class ScaledFloats:
         return list(self.shape)
 
     def get_dtype(self) -> str:
-        """Returns "F32", in which the products with the scales are computed."""
+        """Returns "F32", because products with the scales are computed in f32."""
         return "F32"
 
     def __getitem__(self, index: slice) -> np.ndarray:

@@ -13,7 +13,7 @@ from jaxchat.errors import ModelError
 from jaxchat.registry import Registry
 
 Change = Callable[[ModelKeys, Config], Config]
-"""`change(keys, base)` returns the keys of a `config.json` that replace or add to those of `base_config`."""
+"""`change(keys, base)` returns keys of a `config.json` that replace keys in `base` or are added to `base`."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,10 @@ SEED_OSS = Architecture("SeedOssForCausalLM", families.seed_oss, {"post_attentio
 
 
 def find_architecture(keys: ModelKeys) -> Architecture:
-    """Returns the architecture of a file. Raises ModelError, which lists the known ones, if it is not supported."""
+    """Returns the architecture of a file.
+
+    Raises ModelError, which lists the supported architectures, if the file has another architecture.
+    """
     if keys.architecture not in ARCHITECTURES:
         supported = ", ".join(ARCHITECTURES.names())
         raise ModelError(

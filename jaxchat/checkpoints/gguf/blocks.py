@@ -1,7 +1,8 @@
 """Reads rows of GGUF blocks: into floats, or into `QuantisedRows` if they are quantised.
 
-A block holds numbers of one row: their codes, packed, and the f16 scales of the block. Blocks of 256 (the types K) also
-hold small whole numbers that scale each group of 16 or 32. Letters: n rows, k inputs, b blocks of a row, s bytes.
+A block holds numbers of one row: their codes, packed, and the f16 scales of the block. Blocks of 256 numbers (the K
+types) also hold small whole numbers that scale each group of 16 or 32 numbers. Letters: n rows, k inputs, b blocks of a
+row, s bytes.
 """
 
 from __future__ import annotations
@@ -160,13 +161,16 @@ def _halves(blocks: np.ndarray, index: int) -> Factors:
 
 
 def _nibbles(packed: np.ndarray, span: int) -> np.ndarray:
-    """Returns the codes in m bytes, u8 `[..., 2 m]`: for every `span` bytes, all low halves before all high halves."""
+    """Returns the codes in m bytes, u8 `[..., 2 m]`.
+
+    For every `span` bytes, the codes in the low halves come before the codes in the high halves.
+    """
     spans = packed.reshape(*packed.shape[:-1], -1, 1, span)
     return ((spans >> np.array([0, 4], np.uint8)[:, None]) & np.uint8(15)).reshape(*packed.shape[:-1], -1)
 
 
 def _fifth_bits(packed: np.ndarray) -> np.ndarray:
-    """Returns 32 bits in 4 bytes, u8 `[..., 32]`, each at the place of the fifth bit of a code."""
+    """Unpacks 4 bytes to 32 bits, u8 `[..., 32]`, and shifts each bit to the place of the fifth bit of a code."""
     return np.unpackbits(packed, axis=-1, bitorder="little") << np.uint8(4)
 
 
@@ -176,7 +180,9 @@ def _flat(groups: np.ndarray) -> np.ndarray:
 
 
 def _six_bits(blocks: np.ndarray) -> tuple[Factors, Factors]:
-    """Returns the scales and minimums of the types Q4_K and Q5_K. Each block has 8 of each, of 6 bits, in 12 bytes.
+    """Returns the scales and minimums of the types Q4_K and Q5_K.
+
+    A block has 8 scales and 8 minimums. Each has 6 bits, and all together have 12 bytes.
 
     Args:
         blocks: the blocks of each row, u8 `[n, b, s]`.

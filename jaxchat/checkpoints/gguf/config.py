@@ -65,7 +65,7 @@ class ModelKeys:
 
 
 def base_config(keys: ModelKeys, model: str) -> dict[str, Any]:
-    """Returns the keys that all architectures share.
+    """Returns the keys of a `config.json` that all architectures have in common.
 
     Args:
         keys: the metadata.
@@ -108,7 +108,7 @@ def base_config(keys: ModelKeys, model: str) -> dict[str, Any]:
 
 
 def experts(keys: ModelKeys, count: str) -> dict[str, Any]:
-    """Returns the keys of `config.json` about experts. `count` is the name of the key for their number.
+    """Returns the keys of `config.json` about experts. `count` is the name of the key for the number of experts.
 
     Raises:
         ModelError: a key of the file is missing or wrong.
@@ -120,7 +120,10 @@ def experts(keys: ModelKeys, count: str) -> dict[str, Any]:
 
 
 def check_all_read(keys: ModelKeys) -> None:
-    """Raises ModelError for a key of the architecture that nothing has read, because it may change the model."""
+    """Raises ModelError for a key of the architecture that nothing has read, because it may change the model.
+
+    Ignores keys about images.
+    """
     images = tuple(map(keys.name, _IMAGES))
     if unread := [key for key in keys.metadata.unread(keys.name("")) if not key.startswith(images)]:
         raise ModelError(f"{keys.file.path}: key {unread[0]} is not supported for this architecture")
@@ -129,7 +132,7 @@ def check_all_read(keys: ModelKeys) -> None:
 def _rope_scaling(keys: ModelKeys, context: int) -> dict[str, Any]:
     """Returns the keys of `config.json` about scaled RoPE, or {} if the file scales nothing.
 
-    They are `rope_scaling` and, if the file has factors for short and long contexts,
+    The keys are `rope_scaling` and, if the file has factors for short and long contexts,
     `original_max_position_embeddings`.
 
     Raises:

@@ -1,8 +1,7 @@
-"""Reads the parts of a configuration in which the architectures of GGUF files differ.
+"""Reads the keys of a configuration that differ between the architectures of GGUF files.
 
-Each public function gets the metadata and `base`, the result of `base_config`. It returns keys of a
-`config.json`, which add to `base` or replace keys of it. It raises ModelError if a key is missing, wrong or not
-supported.
+Each public function gets the metadata and `base`, the result of `base_config`. It returns keys of a `config.json` that
+are added to `base` or replace keys in `base`. It raises ModelError if a key is missing, wrong or not supported.
 """
 
 from __future__ import annotations
@@ -26,7 +25,10 @@ def llama(keys: ModelKeys, base: Config) -> Config:
 
 
 def mistral_3(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Ministral 3, or for Mistral if positions do not scale the queries."""
+    """Returns the keys to put into `base`.
+
+    If positions scale the queries, the model is Ministral 3. Otherwise it is Mistral.
+    """
     if not keys.has("attention.temperature_scale"):
         return {"sliding_window": None}
     return {"architectures": ["Ministral3ForCausalLM"], "rope_scaling": _with_query_scale(keys, base)}
@@ -47,7 +49,10 @@ def qwen(keys: ModelKeys, base: Config) -> Config:
 
 
 def qwen_2_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Qwen 2 with experts. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Qwen 2 with experts.
+
+    Raises ModelError if a key of the file is missing or wrong.
+    """
     return {
         **qwen(keys, base),
         **experts(keys, "num_experts"),
@@ -61,7 +66,10 @@ def qwen_2_experts(keys: ModelKeys, base: Config) -> Config:
 
 
 def qwen_3_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Qwen 3 with experts. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Qwen 3 with experts.
+
+    Raises ModelError if a key of the file is missing or wrong.
+    """
     return {
         **qwen(keys, base),
         **experts(keys, "num_experts"),
@@ -75,7 +83,7 @@ def _expert_dim(keys: ModelKeys) -> int:
 
 
 def gemma_2(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Gemma 2. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Gemma 2. Raises ModelError if a key of the file is missing or wrong."""
     return {
         "query_pre_attn_scalar": _query_scalar(keys, _LAYERS_OF_GEMMA_2_27B),
         "attn_logit_softcapping": keys.number("attn_logit_softcapping", 50.0),
@@ -85,7 +93,7 @@ def gemma_2(keys: ModelKeys, base: Config) -> Config:
 
 
 def gemma_3(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Gemma 3. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Gemma 3. Raises ModelError if a key of the file is missing or wrong."""
     return {
         "query_pre_attn_scalar": _query_scalar(keys, _LAYERS_OF_GEMMA_3_27B),
         "final_logit_softcapping": keys.number("final_logit_softcapping", 0.0),
@@ -116,7 +124,7 @@ def window(keys: ModelKeys, base: Config) -> Config:
 
 
 def gpt_oss(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for gpt-oss. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for gpt-oss. Raises ModelError if a key of the file is missing or wrong."""
     return {
         **experts(keys, "num_local_experts"),
         "intermediate_size": keys.integer("expert_feed_forward_length", _expert_dim(keys)),
@@ -126,7 +134,7 @@ def gpt_oss(keys: ModelKeys, base: Config) -> Config:
 
 
 def granite(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Granite 3. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Granite 3. A missing key counts as 1. Raises ModelError if one is wrong."""
     return {
         "embedding_multiplier": keys.number("embedding_scale", 1.0),
         "attention_multiplier": keys.number("attention.scale", 1.0),
@@ -136,7 +144,10 @@ def granite(keys: ModelKeys, base: Config) -> Config:
 
 
 def granite_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Granite 3 with experts. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Granite 3 with experts.
+
+    Raises ModelError if a key of the file is missing or wrong.
+    """
     if keys.has("expert_shared_feed_forward_length"):
         raise ModelError(f"{keys.file.path}: shared experts of granitemoe are not supported")
     return {**granite(keys, base), **experts(keys, "num_local_experts")}
@@ -155,7 +166,7 @@ def olmo_2(keys: ModelKeys, base: Config) -> Config:
 
 
 def cohere(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Command R. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Command R. Raises ModelError if a key of the file is missing or wrong."""
     return {
         "layer_norm_eps": keys.number("attention.layer_norm_epsilon"),
         "logit_scale": keys.number("logit_scale"),
@@ -163,7 +174,7 @@ def cohere(keys: ModelKeys, base: Config) -> Config:
 
 
 def cohere_2(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Command R7B. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Command R7B. Raises ModelError if a key of the file is missing or wrong."""
     return {**cohere(keys, base), **windows(keys, {"sliding_window_pattern": 4})}
 
 

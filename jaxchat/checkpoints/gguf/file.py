@@ -54,7 +54,7 @@ def open_gguf(path: Path) -> GgufFile:
 
 
 def _other_parts(path: Path, first: Header, count: int) -> list[Path]:
-    """Returns the files of all parts after the first. Raises ModelError if one is missing."""
+    """Returns the files of all parts after the first. Raises ModelError if a file is missing."""
     name = GGUF_PART.fullmatch(path.name)
     if first.metadata.get(_NUMBER) != 0:
         raise ModelError(f"{path}: is not the first of {count} parts; name the file that ends in -00001-of-{count:05}")

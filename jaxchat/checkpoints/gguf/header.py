@@ -1,7 +1,7 @@
 """Parses the header of one GGUF file: its metadata, and the place of each tensor.
 
-A header is magic, version, counts, key-value pairs and descriptions of tensors, all little-endian. The data of the
-tensors follow, from the next multiple of the alignment on.
+A header consists of magic, version, counts, key-value pairs and descriptions of tensors, all little-endian. The data of
+the tensors follow, from the next multiple of the alignment on.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def read_header(path: Path) -> Header:
 
 
 class _Parser:
-    """A position in a mapped file."""
+    """A parser at a position in a mapped file."""
 
     def __init__(self, path: Path, data: mmap.mmap) -> None:
         self._path, self._data, self._at = path, data, 0
@@ -181,7 +181,10 @@ class _Parser:
         return np.frombuffer(self._data[start : self._at], dtype)
 
     def _strings(self, count: int) -> list[str]:
-        """Reads `count` strings in one loop. A call for each would be slow: a vocabulary has some hundred thousand."""
+        """Reads `count` strings in one loop.
+
+        A call for each string would be slow, because a vocabulary has some hundred thousand strings.
+        """
         data, at, unpack = self._data, self._at, _LENGTH.unpack_from
         texts: list[bytes] = []
         if count * _LENGTH.size > len(data) - at:
@@ -214,7 +217,7 @@ class _Parser:
         return value
 
     def _take(self, size: int) -> int:
-        """Advances by `size` bytes and returns where they start. Raises ModelError if the file has fewer."""
+        """Skips `size` bytes and returns the position of the first one. Raises ModelError if the file ends before."""
         start = self._at
         if size > len(self._data) - start:
             raise self._error(f"ends in {self._place}; it is incomplete")

@@ -1,4 +1,7 @@
-"""The file in a view that names the view's GGUF files, and the digest of everything that a view is made from."""
+"""The manifest of a view: a file that names the GGUF file that the view was made from.
+
+It also holds a digest of everything that the view depends on.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,8 @@ def digest(file: GgufFile) -> str:
 def manifest(file: GgufFile) -> str:
     """Returns the text of the manifest of a view. Raises ModelError if a file has vanished.
 
-    Links are not followed: their targets may lack the numbers of parts in their names.
+    The manifest has the file's path without following links, because a link's target may lack the number of the part in
+    its name.
     """
     return json.dumps({"file": str(file.path.absolute()), "digest": digest(file)}, indent=2)
 

@@ -14,8 +14,8 @@ from jaxchat.errors import ModelError, safe_repr
 class Metadata:
     """A reader of the metadata of a file.
 
-    Methods that read a value raise ModelError if the value has another type or is out of range. They also raise it if
-    the key is absent and has no default. The message names the file and the key.
+    Methods that read a value raise ModelError if the value has another type or is out of range. They also raise
+    ModelError if the key is absent and has no default. The message names the file and the key.
 
     Args:
         path: the file, for errors.
@@ -34,7 +34,7 @@ class Metadata:
     def integer(self, key: str, default: int | None = None, *, least: int = 0) -> int:
         """Returns the whole number at `key`, which must be at least `least`, or `default` if the key is absent.
 
-        If the value is an array, returns the number that all its entries equal. Raises ModelError if they differ.
+        If the value is an array of equal numbers, returns that number. Raises ModelError if the numbers differ.
         """
         value = self._get(key, default)
         if isinstance(value, np.ndarray) and value.size and value.dtype.kind in "iu":

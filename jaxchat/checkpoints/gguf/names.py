@@ -1,7 +1,7 @@
-"""Finds the tensors of a GGUF file from which each Hugging Face tensor is read.
+"""Maps each Hugging Face tensor to the tensors of a GGUF file that contain its numbers.
 
-The conversion to GGUF renames tensors and stacks those of experts. It adds 1 to the norms of Gemma, and reorders the
-rows of queries and keys of Llama. An `Origin` says how to undo that.
+The conversion to GGUF renames tensors, and stacks the tensors of experts. It adds 1 to the norms of Gemma, and reorders
+the rows of queries and keys of Llama. An `Origin` says how to undo these changes.
 
 Letters: E experts, D embedding dimension, F hidden dimension of an expert.
 """
@@ -47,7 +47,7 @@ _LAYER = {
 
 @dataclass(frozen=True)
 class Origin:
-    """The stored tensors from which one Hugging Face tensor is read, and how the conversion has changed them."""
+    """The stored tensors that contain one Hugging Face tensor, and how the conversion has changed them."""
 
     tensors: tuple[str, ...]  # one, unless `compose` is set
     shape: tuple[int, ...]  # of the tensor with the Hugging Face name
@@ -102,7 +102,7 @@ class Renaming:
 
 
 def row_order(rows: int, heads: int) -> np.ndarray:
-    """Returns the place in the file of each row of a matrix of queries or keys, i64 `[rows]`.
+    """Returns the index in the file of each row of a query or key matrix, i64 `[rows]`.
 
     RoPE rotates element i of the first half of a head together with element i of the second half. The conversion makes
     such pairs neighbours, so that the rows of the two halves alternate.
@@ -115,7 +115,7 @@ def row_order(rows: int, heads: int) -> np.ndarray:
 
 
 def _layer_of(base: str) -> tuple[str, str]:
-    """Splits `blk.3.attn_q` into `model.layers.3.` and `attn_q`; the first is empty outside of layers."""
+    """Splits `blk.3.attn_q` into `model.layers.3.` and `attn_q`; the first is empty for tensors outside of layers."""
     parts = base.split(".", 2)
     if len(parts) == 3 and parts[0] == "blk" and parts[1].isdecimal():
         return f"model.layers.{parts[1]}.", parts[2]

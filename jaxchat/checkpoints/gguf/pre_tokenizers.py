@@ -1,7 +1,7 @@
 """The registry of pre-tokenizers: how byte-level BPE vocabularies in GGUF files split text before merging.
 
-The key `tokenizer.ggml.pre` names one. The name stands for the normalizer, the patterns and the options of the original
-`tokenizer.json`, which the file does not store.
+The key `tokenizer.ggml.pre` names a pre-tokenizer. The file does not store the normalizer, the patterns and the options
+of the original `tokenizer.json`. They follow from this name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jaxchat.registry import Registry
 
 @dataclass(frozen=True)
 class PreTokenizer:
-    """A way of splitting text, one step after the other. The last step maps bytes to characters."""
+    """A way of splitting text in several steps. The last step maps bytes to characters."""
 
     patterns: tuple[str, ...] = ()  # regular expressions; each match is a part
     digits: bool = False  # each digit is a part

@@ -39,7 +39,7 @@ class GgufReader(TensorReader):
         return self._origins[name].shape
 
     def dtype(self, name: str) -> str:
-        """Returns the dtype of a tensor in `files`: "F32" if it is quantised, otherwise the stored one."""
+        """Returns the dtype of a tensor in `files`: "F32" if it is quantised, otherwise the stored dtype."""
         kind = self._first(self._origins[name]).type.name
         return kind if kind in ("F16", "BF16") else "F32"
 
@@ -100,9 +100,9 @@ class GgufReader(TensorReader):
         return self._file.tensors[origin.tensors[0]]
 
     def _rows(self, origin: Origin, start: int, end: int) -> np.ndarray:
-        """Returns the stored bytes of the rows from `start` to `end - 1`, u8 with an axis of rows and one of bytes.
+        """Returns the stored bytes of the rows from `start` to `end - 1`, u8 `[rows, bytes]`.
 
-        Returns a vector whole, as one row.
+        A vector is returned whole, as one row.
         """
         raw = self._bytes(self._first(origin))
         if len(origin.shape) == 1:
@@ -121,9 +121,9 @@ class GgufReader(TensorReader):
         return floats(tensor.type, rows).reshape(end - start, *tensor.shape[1:])
 
     def _entry(self, origin: Origin, entry: int) -> QuantisedRows | None:
-        """Returns the rows of one expert. Rows of several tensors alternate.
+        """Returns the rows of one expert. If several tensors hold the expert, their rows alternate in the result.
 
-        Returns None if the tensors differ in type.
+        Returns None if these tensors have different types.
         """
         tensors = [self._file.tensors[name] for name in origin.tensors]
         if len({tensor.type for tensor in tensors}) > 1:
@@ -148,7 +148,7 @@ class GgufReader(TensorReader):
 
 
 def _selected(origin: Origin, start: int, end: int) -> np.ndarray | slice:
-    """Returns the places in the file of the rows from `start` to `end - 1`."""
+    """Returns the indices in the file of the rows from `start` to `end - 1`."""
     if not origin.heads:
         return slice(start, end)
     return row_order(origin.shape[0], origin.heads)[start:end]

@@ -42,7 +42,7 @@ _OTHERS = {
 
 
 def tensor_type(number: int) -> TensorType:
-    """Returns the type with a number in the file format. Raises ModelError if it is unknown or not supported."""
+    """Returns the tensor type with this number in GGUF files. Raises ModelError if the type is not supported."""
     if number in _SUPPORTED:
         return _SUPPORTED[number]
     name = _OTHERS.get(number, f"number {number}")

@@ -18,7 +18,7 @@ _SPACE_PREFIX = "tokenizer.ggml.add_space_prefix"
 _ADD_BEGINNING, _ADD_END = "tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token"
 _SPACE = "\u2581"  # how SentencePiece writes a space
 _KEEP_SPACE = {"phi3": frozenset({"<unk>", "<s>", "<|endoftext|>"})}
-"""Special tokens of architectures whose other special tokens swallow the space after them."""
+"""By architecture, the special tokens that keep the space after them. All other special tokens absorb that space."""
 
 
 def make_tokenizer(path: Path, metadata: Metadata, architecture: str) -> str:
@@ -95,10 +95,10 @@ def _pair(metadata: Metadata, merge: str) -> tuple[str, str]:
 
 
 def _vocab_without(vocabulary: Vocabulary, added: list[int]) -> dict[str, int]:
-    """Returns the ids of tokens, without the added ones if these follow all others without a gap.
+    """Returns the ids of tokens. Leaves out added tokens if they are the last tokens of the vocabulary.
 
-    The library itself numbers added tokens that are not in the vocabulary. If they would get other ids, the vocabulary
-    keeps them.
+    The library itself gives the next ids to added tokens that are not in the vocabulary. If the added tokens would get
+    other ids than in the file, the vocabulary keeps them.
     """
     count = len(vocabulary.tokens) - len(added)
     tokens = vocabulary.tokens[:count] if added == list(range(count, len(vocabulary.tokens))) else vocabulary.tokens
@@ -106,7 +106,10 @@ def _vocab_without(vocabulary: Vocabulary, added: list[int]) -> dict[str, int]:
 
 
 def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary, architecture: str) -> Tokenizer:
-    """Returns a tokenizer that merges the pair with the best score first, and falls back to bytes."""
+    """Returns a tokenizer that first merges the pair whose result has the best score.
+
+    Characters that are not in the vocabulary become bytes. Raises ModelError if the file has no scores.
+    """
     vocabulary = vocabulary.with_spaces(_SPACE)
     vocab = {token: id_ for id_, token in enumerate(vocabulary.tokens)}
     merges = _merges(metadata, vocabulary, vocab)
@@ -130,8 +133,8 @@ def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary, architecture: st
 def _merges(metadata: Metadata, vocabulary: Vocabulary, vocab: dict[str, int]) -> list[tuple[str, str]]:
     """Returns every split of a token into two tokens, in the order in which pairs are merged.
 
-    SentencePiece merges the pair whose result has the best score. Before all others it finds tokens that the user has
-    defined, such as long runs of spaces, the longest first. Raises ModelError if the file has no scores.
+    SentencePiece merges the pair whose result has the best score. Before that, it looks for tokens of the kind
+    `USER_DEFINED`, such as long runs of spaces, the longest token first. Raises ModelError if the file has no scores.
     """
     if vocabulary.scores is None:
         raise metadata.error(SCORES, "must be an array of numbers")

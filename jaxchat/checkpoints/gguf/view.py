@@ -29,16 +29,17 @@ _SPECIAL, _GENERATION = "tokenizer_config.json", "generation_config.json"
 def view(path: Path, cache_dir: str | None = AUTO) -> Path:
     """Returns a directory with the configuration, tokenizer and chat template of a GGUF file.
 
-    The directory is in the cache folder, or in a temporary one that lasts as long as the process. It is made once for
-    each file, and again when the file changes or a part of the directory is missing.
+    The directory is in the cache folder. It is made once for each file, and again when the file changes or a part of
+    the directory is missing. If `cache_dir` is None, each call makes it in a new temporary folder, which lasts as long
+    as the process.
 
     Args:
         path: the file, or the first of its parts.
         cache_dir: as in `jaxchat.cache.cache_folder`.
 
     Raises:
-        ModelError: the file is damaged or not supported, or no folder can be written.
-        OSError: `cache_dir` is a path that cannot be created or written.
+        ModelError: the file is damaged or not supported, or the directory cannot be written.
+        OSError: `cache_dir` is a path that cannot be created or written, or no temporary folder can be made.
         ValueError: `cache_dir` is empty.
     """
     file = open_gguf(path)
@@ -58,7 +59,10 @@ def view(path: Path, cache_dir: str | None = AUTO) -> Path:
 
 
 def read_gguf_config(path: Path) -> dict[str, Any]:
-    """Returns what the `config.json` of the view of a file holds. Raises ModelError as `view` does."""
+    """Returns the object in the `config.json` of a file's view, without making the view.
+
+    Raises ModelError as `view` does.
+    """
     return _config(model_keys(open_gguf(path)))
 
 
@@ -90,7 +94,10 @@ def _texts(file: GgufFile) -> Iterator[tuple[str, str]]:
 
 
 def _templates(file: GgufFile, metadata: Metadata) -> Iterator[tuple[str, str]]:
-    """Yields the chat template, and further ones that have a name. Raises ModelError if there is none."""
+    """Yields the file name and text of the chat template, and of further templates that have a name.
+
+    Raises ModelError if the chat template is missing.
+    """
     if not metadata.has(_TEMPLATE):
         raise ModelError(f"{file.path}: key {_TEMPLATE} is missing, so it cannot chat")
     yield "chat_template.jinja", metadata.word(_TEMPLATE)

@@ -65,7 +65,7 @@ class Vocabulary:
 
         Args:
             keep_space_after: the special tokens after which a space is kept. All other special tokens absorb the space
-                that follows. None: no token does.
+                that follows. None: no token absorbs a space.
         """
         ids = self.ids(Kind.UNKNOWN, Kind.CONTROL, Kind.USER_DEFINED)
         return [(int(id_), self._added(int(id_), keep_space_after)) for id_ in ids]
@@ -97,14 +97,14 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
 def named_ids(metadata: Metadata, vocabulary: Vocabulary) -> dict[str, int]:
     """Returns the ids of tokens with a role, by the names of the roles in `tokenizer_config.json`, such as "eos_token".
 
-    Leaves out a padding token that is not in the vocabulary. Many fine-tunes name one, and the server never pads.
+    Ignores a padding token that is not in the vocabulary. Many fine-tunes name such a token, and the server never pads.
 
     Args:
         metadata: the metadata of the file.
         vocabulary: its tokens.
 
     Raises:
-        ModelError: another of these tokens is not in the vocabulary.
+        ModelError: a token with another role is not in the vocabulary.
     """
     ids = {name: _id(metadata, key, vocabulary) for key, name in _NAMED.items()}
     return {name: id_ for name, id_ in ids.items() if id_ is not None}
@@ -113,8 +113,8 @@ def named_ids(metadata: Metadata, vocabulary: Vocabulary) -> dict[str, int]:
 def stop_ids(metadata: Metadata, vocabulary: Vocabulary) -> list[int]:
     """Returns the sorted ids of the tokens that end an answer.
 
-    These are the tokens that the file names and those with known spellings. A file may not name all of them, as with
-    Phi 3 and early files of Llama 3, because it lacks the list in `generation_config.json`.
+    These are the tokens that the file names, and tokens with known spellings. Some files do not name all stop tokens,
+    such as those of Phi 3 and early files of Llama 3: a GGUF file lacks the list in `generation_config.json`.
 
     Args:
         metadata: the metadata of the file.

@@ -1,7 +1,7 @@
-"""Calls over several replicas of a server: a call whose replica is lost goes on at another one.
+"""Calls over several replicas of a server. If the replica of a call is lost, the call goes on at another replica.
 
-An answer depends on its request and seed alone, bit for bit. So the same request, sent again to a replica with the same
-`system_fingerprint`, gives the same answer, and a stream continues after what was delivered of it.
+An answer depends only on its request and seed, bit for bit. If a request is sent again to a replica with the same
+`system_fingerprint`, the answer is the same. A stream can therefore continue after the part that was already delivered.
 """
 
 from jaxchat.client.failover.asyncio_calls import AsyncCalls, Metadata

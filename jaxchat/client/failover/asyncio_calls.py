@@ -16,7 +16,7 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 class AsyncCalls:
-    """Calls of the chat service over several replicas. A call whose replica is lost goes on at another one.
+    """Calls of the chat service over several replicas. A call whose replica is lost goes on at another replica.
 
     Args:
         replicas: the replicas, with channels of `grpc.aio`.
@@ -28,7 +28,7 @@ class AsyncCalls:
         self.policy = policy
 
     async def unary(self, method: str, request: Any, *, timeout: float | None = None, metadata: Metadata = ()) -> Any:
-        """Returns the answer of a method without streams. If a replica is lost, another one gets the request again.
+        """Returns the answer of a method without streams. If a replica is lost, sends the request to another replica.
 
         Args:
             method: name of the method, such as `Complete`.
@@ -62,7 +62,7 @@ class AsyncCalls:
 
         Args:
             method: name of the method, such as `Stream`.
-            answer: makes the request of each attempt, and removes from its chunks what was delivered before.
+            answer: makes the request of each attempt, and removes from the chunks what was delivered before.
             timeout: seconds for all attempts together; None means no limit.
             metadata: metadata of the call.
 
@@ -97,7 +97,9 @@ class AsyncCalls:
     async def from_each(
         self, method: str, request: Any, *, timeout: float | None = None, metadata: Metadata = ()
     ) -> list[Any]:
-        """Asks the replicas that serve, or all if none serves, concurrently. Returns the answers of those that answer.
+        """Asks all replicas that serve, concurrently, and returns their answers.
+
+        If no replica serves, asks all replicas. Omits replicas that do not answer.
 
         Args:
             method: name of the method.
@@ -124,10 +126,10 @@ class AsyncCalls:
         return answers
 
     async def refresh(self, *, failed: bool = False) -> None:
-        """Asks DNS again for the addresses of named replicas, if its last answer is too old.
+        """Asks DNS for the addresses of named replicas, if it was not asked for some time.
 
-        It is too old sooner if a call has just `failed`. Closes the channels of replicas without an address once they
-        have no open call.
+        This time is 2 seconds if a call has just `failed` or no address is known, and otherwise 30 seconds. If DNS is
+        asked, also closes the channels of replicas that DNS no longer lists and that have no open call.
         """
         if not self.replicas.stale(failed=failed):
             return

@@ -32,11 +32,13 @@ _BROKEN = ("Stream removed", "RST_STREAM")  # gRPC's words for broken connection
 class FailoverPolicy:
     """Limits of the attempts of one call.
 
-    A call asks each replica once. Only an answer that had begun is worth further rounds, with a pause before each.
+    A call asks one replica after the other, until one answers. If all replicas were asked and none has begun to answer,
+    the call fails after this first round. If a replica has begun to answer and was lost, the call asks all replicas
+    again, in further rounds with a pause before each.
 
     Attributes:
-        rounds: maximum number of rounds over all replicas without progress.
-        busy_rounds: maximum number of such rounds if a replica had no room in one of them.
+        rounds: maximum number of rounds without progress.
+        busy_rounds: maximum number of rounds without progress, if a replica had no room in one of these rounds.
         first_pause: seconds before the second round. Each further pause is twice as long.
         longest_pause: maximum pause, in seconds.
         error: converts an error of gRPC to the error that the call raises.
@@ -67,10 +69,10 @@ def kind_of(error: grpc.RpcError) -> Failure:
 
 
 def none_reached(errors: Sequence[grpc.RpcError], policy: FailoverPolicy) -> ChatError:
-    """Returns the error of a call that no replica answered.
+    """Returns the error to raise for a call that no replica answered.
 
-    That is the first error of `errors` that is not a lost connection, or the only error. If there are several, all of
-    lost connections, it is an error that says that no replica was reached.
+    This is the first of `errors` whose kind is not "lost" (see `kind_of`), or the only error. If there are several
+    errors and all are "lost", it is a new error, which says that no replica can be reached.
     """
     for error in errors:
         if len(errors) == 1 or kind_of(error) != "lost":
@@ -79,7 +81,10 @@ def none_reached(errors: Sequence[grpc.RpcError], policy: FailoverPolicy) -> Cha
 
 
 class Attempts:
-    """The attempts of one call. Each is `begin`, the call itself, perhaps `failed` or `mismatched`, and `finish`.
+    """The attempts of one call.
+
+    For each attempt, the caller calls `begin`, then the replica, then `failed` or `mismatched` if the replica cannot
+    answer, and in any case `finish`.
 
     Args:
         replicas: the replicas to choose from.
@@ -121,7 +126,7 @@ class Attempts:
             self._replica = None
 
     def progressed(self) -> None:
-        """Records that the call has got further than before, so that its rounds begin anew."""
+        """Records that the call has got further than before. The rounds are counted from zero again."""
         self._begun, self._rounds, self._busy = True, 0, None
         if self._tried:
             self._tried.clear()
@@ -134,7 +139,7 @@ class Attempts:
             self._replicas.works(self._replica)
 
     def failed(self, error: grpc.RpcError) -> float:
-        """Returns the seconds to wait before the next attempt. Raises `ChatError` if there must be no further one."""
+        """Returns the seconds to wait before the next attempt. Raises `ChatError` if the call has failed for good."""
         kind, call = kind_of(error), cast(Any, error)
         alone = self._replicas.single or not self._replicas.all
         if kind == "final" or self._replica is None or alone:
@@ -145,7 +150,7 @@ class Attempts:
         else:
             self._replicas.failed(self._replica)
             accepted = bool(call.initial_metadata()) and error_of(error).request_id is None
-            self._begun |= kind == "lost" and accepted  # what a server rejects by itself has not begun
+            self._begun |= kind == "lost" and accepted  # a call that the server itself rejects has not begun
         return self._next()
 
     def mismatched(self, mismatch: OtherFingerprint) -> float:

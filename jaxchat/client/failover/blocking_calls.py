@@ -17,7 +17,7 @@ from jaxchat.client.failover.resumable import OtherFingerprint, Resumable
 
 
 class BlockingCalls:
-    """Calls of the chat service over several replicas. A call whose replica is lost goes on at another one.
+    """Calls of the chat service over several replicas. A call whose replica is lost goes on at another replica.
 
     Usable from several threads.
 
@@ -57,11 +57,11 @@ class BlockingCalls:
     def from_each(
         self, method: str, request: Any, *, timeout: float | None = None, metadata: Metadata = ()
     ) -> list[Any]:
-        """Asks all replicas, one after the other, and returns the answers of those that answer.
+        """Asks all replicas, one after the other, and returns their answers. Omits replicas that do not answer.
 
         Args:
             method: name of the method.
-            request: its request.
+            request: the request.
             timeout: seconds for each replica; None means no limit.
             metadata: metadata of each call.
 
@@ -80,10 +80,10 @@ class BlockingCalls:
         return answers
 
     def refresh(self, *, failed: bool = False) -> None:
-        """Asks DNS again for the addresses of named replicas, if its last answer is too old.
+        """Asks DNS for the addresses of named replicas, if it was not asked for some time.
 
-        It is too old sooner if a call has just `failed`. Closes the channels of replicas without an address once they
-        have no open call.
+        This time is 2 seconds if a call has just `failed` or no address is known, and otherwise 30 seconds. If DNS is
+        asked, also closes the channels of replicas that DNS no longer lists and that have no open call.
         """
         if not self.replicas.stale(failed=failed):
             return
@@ -126,10 +126,12 @@ class BlockingStream:
         attempts = Attempts(calls.replicas, timeout, calls.policy)
         while True:
             replica = attempts.begin()
-            call = getattr(replica.stub, method)
-            rpc = self._rpc = call(answer.request(), timeout=attempts.remaining, metadata=metadata)
             try:
-                for chunk in rpc:
+                call = getattr(replica.stub, method)
+                self._rpc = call(answer.request(), timeout=attempts.remaining, metadata=metadata)
+                if self._closed.is_set():  # before there was a call that `close` could cancel
+                    self._rpc.cancel()
+                for chunk in self._rpc:
                     if (part := answer.take(chunk)) is not None:
                         attempts.progressed()
                         yield part
@@ -145,7 +147,8 @@ class BlockingStream:
             except OtherFingerprint as mismatch:
                 pause = attempts.mismatched(mismatch)
             finally:
-                rpc.cancel()
+                if self._rpc:
+                    self._rpc.cancel()
                 attempts.finish()
             if self._closed.wait(pause):
                 return

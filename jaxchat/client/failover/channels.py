@@ -41,7 +41,7 @@ def opener(
         channels: the module `grpc` or `grpc.aio`.
         credentials: credentials of the connection; None means that it is not encrypted.
         options: options of the channel.
-        name: returns the name of a replica for errors, from its address and its number.
+        name: returns the name of a replica in errors, given the address and the number of the replica.
         watched: whether the caller watches health checks. Replicas then count as not serving until a check succeeds.
     """
 

@@ -34,7 +34,7 @@ class DeliveredChoice:
 
     @property
     def tokens(self) -> list[int]:
-        """The ids of all tokens of the choice so far."""
+        """The ids of all tokens that the choice has so far."""
         return self._tokens.all()
 
     def restart(self) -> None:
@@ -52,13 +52,13 @@ class DeliveredChoice:
             call.arguments.end()
 
     def cut(self, choice: v1.ChunkChoice, *, repeats: bool, token_ids: bool) -> bool:
-        """Removes from a chunk's part of this choice what was delivered, and returns whether to deliver what is left.
+        """Removes what was already delivered from the part of a chunk that belongs to this choice.
 
-        In a first attempt, that is always so.
+        Returns whether to deliver the part: always in an attempt that repeats nothing, otherwise if anything is left.
 
         Args:
-            choice: the part of the chunk, which is changed.
-            repeats: whether the attempt first repeats what was delivered.
+            choice: the part of the chunk. It is changed in place.
+            repeats: whether the attempt began by repeating what was delivered.
             token_ids: whether the reader gets token ids.
 
         Raises:
@@ -79,7 +79,7 @@ class DeliveredChoice:
         return bool(anything) or not repeats
 
     def _cut_texts(self, choice: v1.ChunkChoice, repeats: bool) -> bool:
-        """Removes delivered role, texts and log-probabilities. Returns whether the choice begins with this chunk."""
+        """Removes the role, texts and log-probabilities that were delivered. Returns whether the choice begins here."""
         delta = choice.delta
         begins = bool(delta.role) and not self._role
         self._role = self._role or begins
@@ -114,7 +114,7 @@ class DeliveredChoice:
         return new
 
     def _is_new(self, index: int, identity: str, function: v1.FunctionCall) -> bool:
-        """Removes from a fragment of a call what was delivered, and returns whether the fragment has anything new."""
+        """Removes what was already delivered from a fragment of a call. Returns whether anything is left of it."""
         begun = identity, function.name
         call = self._calls.get(index)
         if call is None:

@@ -9,7 +9,7 @@ from jaxchat.client.failover.resumable import Delivered, OtherFingerprint, Resum
 
 
 def resumable_chat(request: v1.ChatCompletionRequest, replicas: ReplicaSet) -> Resumable:
-    """Returns the streamed answer of a request. With more than one replica, it can go on at another one."""
+    """Returns the streamed answer of a request. If there are several replicas, it can go on at another replica."""
     return Whole(request) if replicas.single else ResumableChat(request)
 
 
@@ -32,7 +32,7 @@ class ResumableChat:
         self._prompt: Delivered[list[int]] = Delivered("prompt", [])
         self._first: v1.ChatCompletionChunk | None = None
         self._repeats = False  # whether the present attempt began with what was delivered
-        self._usage = not request.stream_options.include_usage  # whether the usage needs no delivery any more
+        self._usage = not request.stream_options.include_usage  # whether the usage was delivered or not requested
 
     @property
     def ended(self) -> bool:
@@ -40,7 +40,7 @@ class ResumableChat:
         return self._usage and all(choice.finished for choice in self._choices)
 
     def request(self) -> v1.ChatCompletionRequest:
-        """Returns the request of the next attempt, with the tokens of each choice so far as draft tokens."""
+        """Returns the request of the next attempt. Its draft tokens are the tokens that each choice already has."""
         drafts = [v1.DraftTokens(token_ids=choice.tokens) for choice in self._choices]
         if not any(draft.token_ids for draft in drafts):
             return self._request
@@ -58,7 +58,9 @@ class ResumableChat:
             choice.restart()
 
     def take(self, chunk: v1.ChatCompletionChunk) -> v1.ChatCompletionChunk | None:
-        """Returns the part of a chunk that was not delivered yet, with the id and the time of the first chunk.
+        """Returns the part of a chunk that was not delivered yet, or None if all of it was.
+
+        The part has the id and the time of the first chunk of the stream.
 
         Raises:
             OtherFingerprint: the fingerprint is not that of the first chunk.

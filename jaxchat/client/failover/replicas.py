@@ -28,7 +28,7 @@ class Replica:
         open: number of open calls.
         failures: number of failures since the last success.
         retry_at: monotonic time until which other replicas are asked first.
-        picked: number of the pick that chose it last, counted over all replicas from 1; 0 before its first.
+        picked: when the replica was last picked: 5 for the fifth pick of the whole set, for example. 0 for never.
     """
 
     name: str
@@ -48,8 +48,8 @@ Open = Callable[[Address, int], Replica]
 class ReplicaSet:
     """The replicas behind a list of targets. Usable from several threads.
 
-    A call goes to the replica with the fewest open calls; among equals, to the one that was picked longest ago.
-    Replicas that failed lately or do not serve come last.
+    A call goes to the replica with the fewest open calls. If several replicas have as few, it goes to the one that was
+    picked longest ago. Replicas that failed lately or do not serve come last.
 
     Args:
         targets: `host:port`, or `dns:///name:port` for all addresses of a name.
@@ -71,7 +71,7 @@ class ReplicaSet:
 
     @staticmethod
     def is_name(target: str) -> bool:
-        """Returns whether a target stands for all addresses of a name."""
+        """Returns whether a target is a name, `dns:///name:port`, which may have several addresses."""
         return target.startswith(DNS)
 
     @property
@@ -81,7 +81,7 @@ class ReplicaSet:
 
     @property
     def single(self) -> bool:
-        """Whether the only target is an address, so that a failed call cannot go on at another replica."""
+        """Whether there is one target, and it is an address. A failed call then has no other replica to go to."""
         return not self._named and len(self._by_address) == 1
 
     def stale(self, *, failed: bool) -> bool:
@@ -126,7 +126,7 @@ class ReplicaSet:
         return replicas
 
     def pick(self, others: Collection[Replica] = ()) -> Replica | None:
-        """Returns the best replica that is not among `others`, or None. Counts a call of it as open."""
+        """Returns the best replica that is not among `others`, or None. Adds 1 to the open calls of the replica."""
         with self._lock:
             now = time.monotonic()
             candidates = [replica for replica in self._by_address.values() if replica not in others]
@@ -139,7 +139,7 @@ class ReplicaSet:
         return best
 
     def release(self, replica: Replica) -> None:
-        """Counts a call of the replica as ended."""
+        """Subtracts 1 from the open calls of the replica, when a call has ended."""
         with self._lock:
             replica.open -= 1
 

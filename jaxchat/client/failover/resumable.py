@@ -36,7 +36,7 @@ class Resumable(Protocol):
         """Returns the part of a chunk that was not delivered yet, or None if all of it was.
 
         Raises:
-            OtherFingerprint: the replica has another fingerprint than the one at which the stream began.
+            OtherFingerprint: the replica's fingerprint is not that of the replica at which the stream began.
             ChatError: the chunk differs from what was delivered.
         """
 
@@ -47,7 +47,8 @@ class Resumable(Protocol):
 def repeatable(request: Request) -> Request:
     """Returns a request that all replicas answer equally.
 
-    If its type has a field `seed` that is not set, that is a copy with a random seed, otherwise the request itself.
+    If requests of this type have a field `seed` and it is not set, returns a copy with a random seed. Otherwise returns
+    the request itself.
     """
     if "seed" not in request.DESCRIPTOR.fields_by_name or request.HasField("seed"):
         return request
@@ -103,7 +104,7 @@ class OtherFingerprint(Exception):
 class Delivered(Generic[Items]):
     """The items of one kind that were delivered, such as the characters of a text.
 
-    It counts how many of them the answer has repeated since it was last restarted.
+    Counts how many of these items the answer has repeated since its last restart.
 
     Args:
         what: names the items in errors.

@@ -15,7 +15,7 @@ class Address:
 
     Attributes:
         target: what gRPC connects to, such as `host:port`.
-        authority: `host:port` that the replica's certificate must be for; None: that of `target`.
+        authority: the `host:port` that the replica's certificate must name. None means that of `target`.
     """
 
     target: str
@@ -26,7 +26,7 @@ def split_targets(targets: str | Iterable[str]) -> tuple[str, ...]:
     """Returns the targets in a text such as `a:50051,b:50051`, or in a list, without repetitions.
 
     Raises:
-        ValueError: there are none.
+        ValueError: `targets` does not contain a target.
     """
     texts = targets.split(",") if isinstance(targets, str) else targets
     names = tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
@@ -38,8 +38,8 @@ def split_targets(targets: str | Iterable[str]) -> tuple[str, ...]:
 def resolve(targets: Iterable[str]) -> list[Address]:
     """Returns the addresses of targets. Blocks while it asks DNS.
 
-    A target `dns:///name:port` stands for every address that DNS has for the name. A name without an address adds none.
-    Any other target is one replica.
+    A target `dns:///name:port` becomes all addresses that DNS has for the name, or none if DNS does not know the name.
+    Any other target becomes one address.
     """
     addresses: dict[str, Address] = {}
     for target in targets:

@@ -1,4 +1,4 @@
-"""The interface of attention backends over a paged KV cache. Programs are built alike for every backend."""
+"""The interface of attention backends over a paged KV cache. Programs are built in the same way for every backend."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class AttentionShape:
         head_dim: d.
         dtype: dtype of keys and values as they are computed.
         page: number of tokens in a KV page.
-        kv_dtype: dtype to which keys and values are rounded in pages; None if they are not rounded.
+        kv_dtype: dtype of rounded keys and values in pages; None if pages hold them without rounding.
         shards: number of devices that the heads are split over.
         windows: whether any layer of the model has a window.
         caps: whether any layer of the model has a cap of scores.
@@ -76,7 +76,7 @@ class AttentionBackend(Protocol):
         """The index of the KV-head axis in every array of a cache. This axis is split over devices."""
 
     def shapes(self, pages: int) -> Shapes:
-        """Returns shape and dtype of each array in one layer's cache with `pages` pages, over all devices."""
+        """Returns shape and dtype of each array in one layer's cache with `pages` pages, all devices together."""
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
         """Writes `k[T, K, d]` and `v[T, K, d]` row by row at `page_ids[T]` and `offsets[T]`, both i32.
@@ -97,7 +97,7 @@ class AttentionBackend(Protocol):
             q: queries, `[R, H, d]`, f32 or bf16.
             cache: the arrays of one layer, after the write.
             table: i32 `[R, P]`, page ids.
-            lengths: i32 `[R]`, number of keys of each row, including its query's.
+            lengths: i32 `[R]`, number of keys of each row, including the query's own key.
             active: bool `[R]`, the rows in use. The results of other rows are meaningless but finite.
             spec: how scores are computed and which keys are visible.
 
@@ -111,7 +111,7 @@ class AttentionBackend(Protocol):
         Each token attends to itself and to the earlier tokens of its sequence.
 
         Args:
-            q: queries of the batch's rows, `[T, H, d]`, f32 or bf16. The cache has their keys.
+            q: queries of the batch's rows, `[T, H, d]`, f32 or bf16. Their keys are in the cache.
             cache: the arrays of one layer, after the write.
             batch: the sequences and their rows.
             spec: how scores are computed and which keys are visible.
@@ -123,7 +123,7 @@ class AttentionBackend(Protocol):
 
 @dataclass(frozen=True)
 class ModelAttention:
-    """The backends of a model. All have the same name and axes, but the layers' heads may differ.
+    """The backends of a model. All have the same name and axes, but their numbers and sizes of heads may differ.
 
     Attributes:
         layers: the backend of each layer; None for a layer that uses the keys and values of an earlier layer. The
@@ -138,7 +138,7 @@ class ModelAttention:
         return next(backend for backend in self.layers if backend)
 
     def of(self, layer: int) -> AttentionBackend:
-        """Returns the backend of a layer. The layer must not use the keys of an earlier one."""
+        """Returns the backend of a layer. The layer must not use the keys of an earlier layer."""
         backend = self.layers[layer]
         assert backend, f"layer {layer} uses the keys of another"
         return backend

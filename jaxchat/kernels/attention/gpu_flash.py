@@ -3,8 +3,8 @@
 Decoding splits a sequence over several kernel instances and merges their results (Flash-Decoding, arXiv 2311.01282).
 The split depends on the sequence's own length alone, so neighbours never change its bits.
 
-A cache has keys and values `[K, N, page, d]`, and if they are int8 their scales, f32 `[K, N, page]`. The memory after a
-sequence's end in its last page may hold NaN.
+A cache has keys and values `[K, N, page, d]`. If they are int8, it also has their scales, f32 `[K, N, page]`. In the
+last page of a sequence, the memory after the sequence's end may hold NaN.
 
 Letters in shapes are those of `AttentionBackend`.
 """
@@ -47,7 +47,8 @@ def decode(
         q: queries, `[R, H, d]`, f32 or bf16.
         cache: keys and values, and their scales if they are int8.
         table: i32 `[R, P]`, page ids.
-        lengths: i32 `[R]`, number of keys of each row, including its query's. The result of a row without keys is 0.
+        lengths: i32 `[R]`, number of keys of each row, including the query's own key. The result of a row without keys
+            is 0.
         spec: how scores are computed and which keys are visible.
         interpret: whether to run without a GPU, slowly.
 
@@ -94,7 +95,7 @@ def prefill(q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec, *, 
 
     Args:
         q: queries of the batch's rows, `[T, H, d]`, f32 or bf16.
-        cache: keys and values, including those of these tokens, and their scales if they are int8.
+        cache: keys and values, which include the ones of the batch, and their scales if they are int8.
         batch: the sequences and their rows.
         spec: how scores are computed and which keys are visible.
         interpret: whether to run without a GPU, slowly.
@@ -135,7 +136,7 @@ def prefill(q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec, *, 
 
 
 def _decode_splits(q_ref: Any, table_ref: Any, length_ref: Any, *refs: Any, loop: KVLoop, group: int) -> None:
-    """Computes attention over one kernel instance's splits of a row's keys, for the queries of one KV head.
+    """Computes attention for the queries of one KV head, over the splits of a row that one kernel instance has.
 
     Writes three sums for each split: the maximum of the scores, the total of the weights, and the weighted values.
     """

@@ -47,7 +47,7 @@ class Tiling:
     queries: int = 1
 
     def keys(self, page: int, width: int, itemsize: int) -> int:
-        """Returns the number of keys in a block, which has whole pages.
+        """Returns the number of keys in a block. A block has whole pages.
 
         Args:
             page: tokens of a page, a power of two.
@@ -70,7 +70,7 @@ class Pages:
     table: Any
 
     def fetch(self, index: Array, block: int, end: Array) -> Block:
-        """Loads one block of keys: each array of the cache, with d padded to `padded_width(d)`.
+        """Loads one block of keys and values, and of scales if there are any. Pads d to `padded_width(d)`.
 
         Positions from `end` on are zeros, because the memory there may hold NaN.
 
@@ -130,13 +130,13 @@ class KVLoop:
     def splits(self, first: Array, end: Array) -> Array:
         """Returns the number of splits for the keys at positions `first` to `end - 1`.
 
-        Both are i32 of one shape, which is also that of the result. The number depends on them alone, so that
+        Both arguments are i32, and the result has their shape. The number depends on the two positions alone, so that
         neighbours never change a sequence's bits.
         """
         return jnp.clip(pl.cdiv(self._blocks(first, end), self.tiling.min_blocks), 1, self.tiling.splits)
 
     def split_range(self, split: Array, first: Array, end: Array) -> SplitRange:
-        """Returns the blocks of one split. A split beyond those that `splits` counts has no blocks.
+        """Returns the blocks of one split. A split with a number of `splits(first, end)` or more has no blocks.
 
         The arguments are i32 scalars, or arrays with an entry for each of several splits.
 
@@ -153,7 +153,7 @@ class KVLoop:
         return jnp.maximum(pl.cdiv(end, self.block) - first // self.block, 0)
 
     def run(self, q: Array, pages: Pages, queries: Array, split_range: SplitRange, end: Array, sums: Sums) -> Sums:
-        """Returns `sums` with the keys of a split's blocks added.
+        """Adds the keys and values in a split's blocks to `sums`, and returns the new sums.
 
         Triton prefetches the loads at the start of the loop's body into shared memory.
 
@@ -195,7 +195,7 @@ def _product(a: Array, b: Array) -> Array:
 
 
 def padded_width(width: int) -> int:
-    """Returns the head dimension `width` as a kernel pads it with zeros: the next power of two."""
+    """Returns the size to which kernels pad the head dimension `width` with zeros: the next power of two."""
     return pl.next_power_of_2(width)
 
 

@@ -21,8 +21,8 @@ def write_tokens(cache: Cache, new: Cache, page_ids: Array, offsets: Array, *, i
     """Writes the keys and values of T tokens into pages.
 
     Args:
-        cache: keys and values, each `[K, N, page, d]`, and if they are int8 their scales, each f32 `[K, N, page]`. The
-            result reuses their memory.
+        cache: keys and values, each `[K, N, page, d]`. If they are int8, also their scales, each f32 `[K, N, page]`.
+            The result reuses the memory of these arrays.
         new: new entries for each of these arrays: `[T, K, d]` for keys and for values, `[T, K]` for their scales.
         page_ids: i32 `[T]`, the page of each token. A token whose page id is N is not written.
         offsets: i32 `[T]`, offsets in the pages.

@@ -1,4 +1,4 @@
-"""The attention backend for NVIDIA GPUs: the Pallas kernels of `gpu_flash`, run on each device for its heads.
+"""The attention backend for NVIDIA GPUs: each device runs the Pallas kernels of `gpu_flash` for its heads.
 
 Letters in shapes are those of `AttentionBackend`.
 """

@@ -1,7 +1,8 @@
 """Keys and values as pages hold them: in their own dtype, or rounded to int8 with a scale for each token and head.
 
-A token's stored key and value depend on that token alone. Its own query reads what is stored, as all later ones do. So
-it does not matter in which step a token was computed, or whether its page was cached or swapped.
+A token's stored key and value depend on that token alone. The token's own query reads the stored key and value, as the
+queries of all later tokens do. So it does not matter in which step a token was computed, or whether its page was cached
+or swapped.
 
 Letters in shapes are those of `AttentionBackend`.
 """
@@ -20,8 +21,8 @@ def cache_shapes(tokens: tuple[int, int, int], width: int, dtype: str) -> Shapes
     """Returns the shapes and dtypes of a layer's arrays: keys and values, then their scales if the dtype is int8.
 
     Args:
-        tokens: shape of the scales: numbers of pages, of tokens in a page, and of KV heads, in the order of the
-            backend.
+        tokens: shape of the scales. Its three sizes are the numbers of pages, of tokens in a page and of KV heads, in
+            the backend's order of axes.
         width: head dimension, the last axis of keys and values.
         dtype: dtype of stored keys and values: "float32", "bfloat16" or "int8".
     """

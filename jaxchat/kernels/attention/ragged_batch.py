@@ -1,4 +1,4 @@
-"""Tokens of several sequences one after another in a flat array, as a prefill step has them.
+"""Tokens of several sequences, one sequence after the other in a flat array, as a prefill step has them.
 
 Letters in shapes are those of `AttentionBackend`.
 """
@@ -47,8 +47,8 @@ class RaggedBatch:
 
         Args:
             table: i32 `[P]`, page ids.
-            start: i32 scalar, the position in the sequence of its first token that is in the batch.
-            count: number of its tokens that are in the batch. They begin at the first row.
+            start: i32 scalar. The first token in the batch has this position in the sequence.
+            count: number of tokens in the batch. They begin at the first row.
         """
         return RaggedBatch(table[None], jnp.reshape(start, 1), jnp.array([0, count], jnp.int32))
 

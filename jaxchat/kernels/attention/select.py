@@ -37,7 +37,7 @@ def register_attention_backend(name: str, factory: AttentionFactory, *, replace:
 
 @dataclass(frozen=True)
 class Selection:
-    """The selected attention backends of a model's layers and the reason, as shown to the operator."""
+    """The attention backends that were selected for a model's layers, and the reason that the operator is shown."""
 
     backend: ModelAttention
     reason: str
@@ -60,7 +60,7 @@ def choose(
 ) -> Selection:
     """Returns the backends of a model's layers, all of the kind named `setting`.
 
-    For "auto", the kind is the one registered last among those that support every layer on `platform`.
+    For "auto", several kinds may support every layer on `platform`. The kind that was registered last is chosen.
 
     Args:
         setting: "auto" or a registered name.

@@ -12,7 +12,10 @@ MASKED = -1e30  # the score of a masked key; finite, so that a block without a v
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionSpec:
-    """The scoring of keys and their visibility to queries. By default, attention is causal and scaled by d**-0.5."""
+    """The rules of attention: how scores of keys are computed, and which keys a query sees.
+
+    By default, attention is causal and scaled by d**-0.5.
+    """
 
     scale: float | None = None  # of the scores; None: d**-0.5
     window: int = 0  # number of keys that a query sees, including its own; 0: all before it
@@ -33,7 +36,7 @@ class AttentionSpec:
 
         Args:
             queries: positions of the queries, i32.
-            keys: positions of the keys, i32. The shapes of both broadcast to that of the result.
+            keys: positions of the keys, i32. `queries` and `keys` broadcast to the shape of the result.
         """
         causal = keys <= queries
         return causal & (keys > queries - self.window) if self.window else causal

@@ -1,7 +1,7 @@
 """The attention backend for TPUs: jax's ragged paged attention kernel, for decode and prefill alike.
 
-The kernel takes a head dimension of 128 only. Narrower heads are padded with zeros, which change no score and cost KV
-memory.
+The kernel accepts only heads of dimension 128. Narrower heads are padded with zeros. This changes no score, but takes
+KV memory.
 
 Letters in shapes are those of `AttentionBackend`.
 """
@@ -88,7 +88,7 @@ class RaggedAttention:
             table: i32 `[B, P]`, page ids.
             lengths: i32 `[B]`, tokens of each sequence, including its queries.
             bounds: i32 `[B + 1]`; rows `bounds[i]` to `bounds[i + 1] - 1` of q belong to sequence i.
-            used: i32 scalar, number of sequences; the others have no rows.
+            used: i32 scalar, number of sequences that have rows. They come first.
             spec: how scores are computed and which keys are visible.
 
         Returns:

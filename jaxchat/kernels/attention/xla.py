@@ -1,9 +1,9 @@
 """Paged KV cache in plain JAX: writing keys and values into pages, and attention over a page table.
 
 Decode and prefill loop over one sequence's keys in blocks of fixed size with an online softmax (arXiv 1805.02867).
-Decoding computes the rows one after the other. A row's cost then depends on its own length, and neither neighbours nor
-their number can change its bits. On a CPU this is also the fastest way: 8 rows of 1,000 keys (H = 14, K = 2, d = 64)
-take 1.4 ms. With all rows in each block they take 2.1 ms.
+Decoding computes the rows one after the other. The cost of a row then depends on its own length alone, and other rows
+cannot change its bits. On a CPU this is also the fastest way: 8 rows of 1,000 keys (H = 14, K = 2, d = 64) take 1.4 ms.
+With all rows in each block they take 2.1 ms.
 
 Letters in shapes are those of `AttentionBackend`. Pages of one layer are `[N, page, K, d]`, with separate keys and
 values. Page 0 is the null page; unused entries of a table point at it. bfloat16 is stored as its bits in u16. Otherwise
@@ -30,7 +30,7 @@ Sums = tuple[Array, Array, Array]  # running maximum, sum of weights, weighted v
 
 
 def write_tokens(pages: Array, new: Array, page_ids: Array, offsets: Array) -> Array:
-    """Returns `pages[N, page, ..]` with `new[T, ..]` written to them, in the dtype in which pages are stored.
+    """Writes `new[T, ..]` into `pages[N, page, ..]`, in the dtype of stored pages, and returns the pages.
 
     Row t is written to page `page_ids[t]` at position `offsets[t]`, both i32 `[T]`. Rows with page id N are dropped.
     """
@@ -55,7 +55,7 @@ def decode_attention(
         q: queries, `[R, H, d]`, f32 or bf16.
         cache: keys and values, each `[N, page, K, d]`; if they are int8, also their scales, each f32 `[N, page, K]`.
         table: `[R, P]` i32, page ids.
-        lengths: `[R]` i32, number of keys of each row, including its query's.
+        lengths: `[R]` i32, number of keys of each row, including the query's own key.
         active: `[R]` bool, the rows in use. The results of other rows are meaningless but finite.
         spec: how scores are computed and which keys are visible. Blocks before a window are not read.
 
@@ -117,9 +117,10 @@ def prefill_attention(q: Array, cache: Cache, batch: RaggedBatch, spec: Attentio
 
 
 def _causal_block(q: Array, cache: Cache, table: Array, start: Array, end: Array, spec: AttentionSpec) -> Array:
-    """Computes attention of the queries `q[T, H, d]` of one sequence, at positions from `start`, to keys before `end`.
+    """Computes attention of successive queries of one sequence to the sequence's keys before `end`.
 
-    Returns f32 `[T, H, d]`. Queries from `end` on are meaningless but finite.
+    `q[T, H, d]` are the queries from position `start` on. Returns f32 `[T, H, d]`. Queries from `end` on are
+    meaningless but finite.
     """
     count, heads, width = q.shape
     kv_heads = cache[0].shape[2]
@@ -191,7 +192,7 @@ def _accumulate(sums: Sums, scores: Array, mix: Callable[[Array], Array]) -> Sum
 
 
 def _initial_sums(spec: AttentionSpec, kv_heads: int, shape: tuple[int, ...], width: int) -> Sums:
-    """Returns the sums with which a loop over keys begins: empty, or with the sink of each head if there are sinks.
+    """Returns the sums at the beginning of a loop over keys. They include the sink of each head, if there are sinks.
 
     `shape` is `[K, G]` or `[K, G, T]`, with G = H / K. The weighted values have the shape `[*shape, d]`.
     """

@@ -43,7 +43,7 @@ def register(folder: Path | None, targets: tuple[str, ...], part: str = "") -> s
     Args:
         folder: folder for built kernels; None builds them for this process alone.
         targets: names of the functions.
-        part: a separate library, with the sources in that subfolder, which only some models need.
+        part: the subfolder with the sources of a separate library; "" for the kernels that every model needs.
 
     Returns:
         The identity of the library. It is appended to the targets' names, so that a compiled program states which
@@ -61,7 +61,7 @@ def register(folder: Path | None, targets: tuple[str, ...], part: str = "") -> s
 
 @functools.cache
 def library(folder: Path | None, part: str = "") -> tuple[ctypes.CDLL, str]:
-    """Loads the kernels, after building them unless `folder` already contains them.
+    """Loads the kernels. Builds them first if `folder` does not contain them.
 
     Args:
         folder: folder for built kernels; None builds them for this process alone.
@@ -121,8 +121,8 @@ def _load(built: Path) -> ctypes.CDLL:
 def flags() -> tuple[str, ...]:
     """Returns the compiler flags: code for this machine, or for the CPU that XLA is restricted to.
 
-    The environment variable XLA_FLAGS may restrict XLA. If the kernels ignored it, a machine with AVX-512 could not
-    reproduce the bits of a machine without AVX-512.
+    The environment variable XLA_FLAGS may restrict XLA. If the kernels ignored this restriction, a machine with AVX-512
+    could not reproduce the bits of a machine without AVX-512.
 
     Raises:
         NativeError: XLA is restricted to instructions that the kernels do not support.
@@ -190,7 +190,10 @@ def _copy_to_cache(fresh: Path, built: Path) -> bool:
 
 
 def _run(*commands: tuple[str, ...]) -> list[str]:
-    """Runs commands in parallel and returns the output of each. Raises NativeError if one fails or takes too long."""
+    """Runs commands in parallel and returns the output of each.
+
+    Raises NativeError if a command fails or takes too long.
+    """
     started: list[subprocess.Popen[str]] = []
     try:
         for command in commands:

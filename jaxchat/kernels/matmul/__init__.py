@@ -1,1 +1,1 @@
-"""Matrix products of activations and weights, also packed or quantised ones: C++ kernels for CPUs, and XLA."""
+"""Matrix products of activations and weights, by C++ kernels on CPUs or by XLA. Weights may be packed or quantised."""

@@ -1,7 +1,8 @@
 """Weights of 4, 5, 6 or 8 bits in groups that share a scale, times activations rounded to int8 in blocks of 32.
 
 This is the layout on the device of every stored form that `jaxchat.quantised.QuantisedRows` describes. Products of a
-block are summed as integers, exactly. Blocks are summed in one order, so that a row's bits do not depend on others.
+block are summed as integers, exactly. Blocks are always summed in the same order, so that a row's bits do not depend on
+other rows.
 
 Letters: T rows of activations, k inputs, N outputs, E weights in a stack.
 """
@@ -51,11 +52,11 @@ class GroupedWeight:
 
     Within a block, quad q has inputs 4 q .. 4 q + 3, with q from 0 to 7. Byte i of a word belongs to input i of a quad:
 
-    - Codes of 8 bits fill eight rows. A byte of row q has a code of quad q.
-    - Smaller codes have their lower four bits in rows 0 to 3. A byte of row q has those of quad q in its lower half and
-      those of quad q + 4 in its upper half.
-    - The upper bits follow. With 5 bits, a byte of row 4 has one bit of each quad, quad 0 in the lowest. With 6 bits, a
-      byte of row 4 has two bits of each of quads 0 to 3, and row 5 likewise has quads 4 to 7.
+    - Codes of 8 bits fill rows 0 to 7. A byte of row q has a code of quad q.
+    - Of smaller codes, the lower four bits are in rows 0 to 3. The lower half of a byte in row q has the four bits of a
+      code of quad q, and its upper half those of a code of quad q + 4.
+    - The upper bits follow. With 5 bits, a byte of row 4 has one bit of each quad, with quad 0 in the lowest bit. With
+      6 bits, a byte of row 4 has two bits of each of the quads 0 to 3, and a byte of row 5 has those of quads 4 to 7.
     """
 
     codes: Array  # u32 [E, panels, blocks, rows, 32 outputs]; there are as many rows as bits of a code
@@ -97,7 +98,7 @@ def native_grouped(folder: Path | None) -> str:
 
 
 def fits(rows: QuantisedRows) -> bool:
-    """Returns whether the kernels support rows of this form: groups of whole blocks, with 6 bits half blocks too."""
+    """Returns whether the kernels support rows with such groups: whole blocks, or half blocks if codes have 6 bits."""
     least = BLOCK // 2 if rows.bits == _TWICE else BLOCK
     return rows.bits in BITS and rows.shape[1] % BLOCK == 0 and rows.group % least == 0
 
@@ -109,7 +110,7 @@ def pack_rows(
     target: str = "",
     inputs: int | None = None,
 ) -> GroupedWeight:
-    """Packs the weights of `stack` on the default device. All have one form, which `fits` accepts.
+    """Packs the weights of `stack` on the default device. All weights have one form, which `fits` accepts.
 
     Args:
         stack: each weight `[N, k]`. Their orders of inputs may differ.
@@ -180,7 +181,7 @@ def _zero(rows: QuantisedRows) -> int:
 
 
 def _minimum(rows: QuantisedRows) -> Factors | None:
-    """Returns the minima of a weight, which include the zero points of groups. None if there are none."""
+    """Returns the minima of a weight, including the zero points of its groups. Returns None if it has neither."""
     if isinstance(rows.zero, int):
         return rows.minimum
     zeros = (rows.zero.astype(np.int16) - _zero(rows)).astype(np.int8)

@@ -1,6 +1,6 @@
 """int8 weights with one scale for each output, times int8 activations with one scale for each token.
 
-Values are rounded symmetrically to the nearest of -127 .. 127, as in arXiv 2208.07339 without its separate outliers.
+Values are rounded symmetrically to the nearest of -127 .. 127, as in arXiv 2208.07339, but without separate outliers.
 Products are summed as integers, exactly, so that the order of summation cannot matter.
 
 Letters: T rows of activations, k inputs, N outputs, E weights in a stack.
@@ -141,7 +141,7 @@ def _by_output(w: Array, inputs: int) -> Rounding:
 def _stack_by_output(w: Array, inputs: int) -> Rounding:
     """Rounds the weights of a stack, `[E, in..., outputs...]`, one after the other.
 
-    Each is widened to f32 while it is rounded. `inputs` is the product of the sizes of its input axes.
+    A weight is widened to f32 while it is rounded. `inputs` is the number of inputs of each weight.
     """
     rounded: Rounding = jax.lax.map(lambda weight: _by_output(weight, inputs), w)
     return rounded

@@ -166,7 +166,7 @@ def by_rows(multiply: Callable[[Array, Array], Array], x: Array, w: Array) -> Ar
 
 
 def reference(x: Array, w: PanelWeight) -> Array:
-    """Computes what `matmul` does by XLA instead of C++, as a reference for tests.
+    """Computes the same product as `matmul`, but by XLA instead of C++, as a reference for tests.
 
     Multiplies `x[T, k]` by the weight, to f32 `[T, outputs...]`.
     """

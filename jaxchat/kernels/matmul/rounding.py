@@ -1,6 +1,6 @@
-"""Rounds weights: to groups of 32 inputs with one f16 scale, or to 8 bits with one f32 scale for each output.
+"""Rounds weights to 4 or 8 bits in groups with f16 scales, or to 8 bits in whole rows with f32 scales.
 
-Letters: k inputs, N outputs.
+A group has 32 inputs of one output, a row all inputs of one output. Letters: k inputs, N outputs.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def round_rows(w: np.ndarray, bits: int) -> QuantisedRows:
     """Rounds `w[N, k]`, f32, to `scale * (code - zero)`. The zero point is 8 with 4 bits, 128 with 8 bits.
 
     Rows are padded with zeros to whole groups. With 8 bits, the scale of a group is the largest magnitude of its
-    numbers divided by 127. With 4 bits, codes are computed for several nearby scales, and for each of them the scale
-    that fits these codes best. The scale with the least squared error is kept, where errors are weighted by the squares
-    of the numbers. llama.cpp finds the scales of its type Q4_0 that way.
+    numbers divided by 127. With 4 bits, several scales are tried. Each gives codes, for which the best scale is then
+    computed. The scale with the least squared error is kept. The error of a number is weighted by the square of the
+    number. llama.cpp finds the scales of its type Q4_0 in this way.
 
     Args:
         w: the weights of N outputs.
@@ -51,8 +51,8 @@ def _rounded(w: Array, bits: int) -> tuple[Array, Array]:
 def _searched(groups: Array, half: int) -> Array:
     """Returns the best scale of each group of `groups[N, k / 32, 32]`, f32 `[N, k / 32]`.
 
-    A scale may be negative. The number of largest magnitude then gets the code `-half`, while the largest code is only
-    `half - 1`.
+    A scale is negative if the number of largest magnitude is positive. The code of this number can then be `-half`,
+    whereas the largest positive code is only `half - 1`.
     """
     largest = jnp.take_along_axis(groups, jnp.argmax(jnp.abs(groups), -1, keepdims=True), -1)
 
@@ -72,7 +72,7 @@ def _searched(groups: Array, half: int) -> Array:
 def round_outputs(w: np.ndarray) -> QuantisedRows:
     """Rounds `w[N, k]`, f32, symmetrically to 8 bits with one f32 scale for each of the N outputs.
 
-    The numbers are those of `jaxchat.kernels.matmul.int8`, shifted by 128 to codes from 0.
+    The numbers are those of `jaxchat.kernels.matmul.int8`, shifted by 128 so that no code is negative.
     """
     step = max(1, AT_ONCE // w.shape[1])
     parts = [_rounded_outputs(w[start : start + step]) for start in range(0, len(w), step)]

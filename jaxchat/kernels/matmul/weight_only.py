@@ -1,10 +1,11 @@
-"""Quantised weights in the layout of dense ones, for accelerators and meshes. Activations are not rounded.
+"""Quantised weights in the layout of dense weights, for accelerators and meshes. Activations are not rounded.
 
-XLA unpacks and scales the codes inside the product, so that only codes and scales are read from memory. Whether it does
-so depends on the order of axes. The compiler for TPUs does under two conditions. Groups and their inputs must be
-separate axes in front of the outputs. The codes in a word must be of eight blocks, not of eight neighbouring inputs.
-Arrays of 4-bit types would do too, but compiled programs of jax 0.10 do not take them. Letters: k inputs in G groups of
-g; N outputs.
+XLA unpacks and scales the codes inside the product, so that only codes and scales are read from memory. Whether XLA
+does so depends on the order of axes. The compiler for TPUs does so under two conditions. Groups and their inputs must
+be separate axes in front of the outputs. The codes in a word must be of eight blocks, not of eight neighbouring inputs.
+Arrays of 4-bit types would work too, but compiled programs of jax 0.10 do not accept them.
+
+Letters: k inputs in G groups of g; N outputs.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from jaxchat.kernels.matmul.native import by_rows
 Split = Literal["none", "inputs", "outputs", "stack"]
 """The axis that devices divide among themselves: none, the inputs, the outputs, or the weights of a stack."""
 Order = Literal["matrix", "table"]
-"""Whether inputs stand in front of outputs, or outputs in front, so that rows of a table can be looked up."""
+"""Whether inputs stand in front of outputs (matrix), or outputs in front of inputs, to look up rows (table)."""
 
 
 @jax.tree_util.register_dataclass
@@ -43,9 +44,9 @@ class GroupFactors:
 class WeightLayout:
     """The arrangement of a weight that follows from its place in the model, whatever its stored form.
 
-    `outputs` are the sizes of the axes of outputs. The first `lead` of them stand in front of the inputs, because an
-    axis after them is split. With `stack`, every array has one more leading axis, the weights of a stack. The axis
-    `split` is divided into `shards` equal parts.
+    `outputs` are the sizes of the output axes. The first `lead` output axes stand in front of the inputs, because
+    devices may split only the output axis that follows them. With `stack`, every array has one more leading axis, the
+    weights of a stack. The axis `split` is divided into `shards` equal parts.
     """
 
     outputs: tuple[int, ...]
@@ -65,14 +66,14 @@ class WeightOnly:
     format E2M1 replaces `code - zero`.
 
     The fields hold JAX arrays, or NumPy arrays before the weight is placed. For planning and placement they hold shapes
-    or partition specs instead. A matrix has codes `[lead..., G, g, N]` and factors `[lead..., G, N]`, a table codes
+    or partition specs instead. A matrix has codes `[lead..., G, g, N]` and factors `[lead..., G, N]`. A table has codes
     `[N, k]` and factors `[N, G]`. A stack has one more leading axis. With an `order`, input j of the codes is input
     `order[j]` of the model.
 
-    Eight codes of 4 bits share a word, the first one in its lowest bits, if the inputs can be divided so. Otherwise
-    each code is a u8. In a matrix, a block is h successive inputs, and a group is one block or several. Words have the
-    shape `[lead..., W, h, N]`, where `W = k / (8 h)`. Code i of word `[w, j]` belongs to input `(8 w + i) h + j`. A
-    table has words `[N, k / 8]`, each of eight successive inputs.
+    If the number of inputs allows it, eight codes of 4 bits share a word. The first code is in the lowest bits.
+    Otherwise each code is a u8. In a matrix, a block is h successive inputs, and a group is one block or several. Words
+    have the shape `[lead..., W, h, N]`, where `W = k / (8 h)`. Code i of word `[w, j]` belongs to input `(8 w + i) h +
+    j`. A table has words `[N, k / 8]`, each of eight successive inputs.
     """
 
     codes: Any  # u8, or u32 for words
@@ -87,7 +88,7 @@ class WeightOnly:
     e2m1: bool = field(metadata={"static": True}, default=False)  # whether codes of 4 bits are floats
 
     def take(self, outputs: Array) -> Array:
-        """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`. The weight is a table."""
+        """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`. The weight must be a table."""
         rows = jax.tree.map(lambda array: jnp.take(array, outputs, axis=0), replace(self, order=None))
         weights = _scaled(rows, _numbers(rows))[:, : self.inputs]
         return weights if self.order is None else jnp.empty_like(weights).at[:, self.order].set(weights)
@@ -120,8 +121,8 @@ class WeightOnly:
 class TiedTable:
     """An embedding that also serves as head, kept twice: as a table for look-ups, and as a matrix for products.
 
-    It is made for rows that have several groups or codes of 4 bits. A product with a table of such rows would first
-    unpack all codes into memory.
+    An embedding is kept twice if its codes have 4 bits, or if its rows have more than one group. A product with such a
+    table would first unpack all codes into memory.
     """
 
     table: WeightOnly
@@ -140,9 +141,11 @@ class TiedTable:
 def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -> Array:
     """Multiplies `x[T, k]` by the weight, to f32 `[T, outputs...]`.
 
-    Rounds x and the dequantised weights to the dtype of w, and sums in f32. If each output has one scale, and neither a
-    minimum nor a zero point, multiplies by the codes minus `w.zero`, and scales the sums. Those numbers are exact in
-    every dtype.
+    Rounds x and the dequantised weights to the dtype of w, and sums in f32.
+
+    If each output has only one scale, and w has neither `zeros` nor a minimum, the scales are applied to the sums
+    instead. The weights in the product are then `code - w.zero`, or the numbers of E2M1. All of them are exact in every
+    dtype.
 
     Args:
         x: activations.
@@ -198,8 +201,8 @@ def _local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
 def _numbers(w: WeightOnly) -> Array:
     """Returns the codes minus `w.zero`, or the numbers that codes of E2M1 represent, f32.
 
-    `_scaled` subtracts the zero points of groups, `w.zeros`. The shape is `[lead..., G, g, N]` for a matrix,
-    `[lead..., W, 8, h, N]` for one in words, and `[N, k]` for a table.
+    `_scaled` subtracts the zero points of groups, `w.zeros`. The shape is `[lead..., G, g, N]` for a matrix, `[lead...,
+    W, 8, h, N]` for a matrix in words, and `[N, k]` for a table.
     """
     codes, zero = w.codes, w.zero if w.zeros is None else 0
     if codes.dtype == jnp.uint32:

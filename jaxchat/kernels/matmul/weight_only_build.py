@@ -23,10 +23,10 @@ _LEAST = 4  # the smallest h of `WeightOnly`; TPUs have tiles of 4 and of 8 rows
 def from_rows(
     stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: jnp.dtype, inputs: int | None = None
 ) -> WeightOnly:
-    """Returns the weights of `stack`, all of one form, in NumPy arrays. Without `layout.stack`, there is one weight.
+    """Returns the weights of `stack`, all of one form, in NumPy arrays.
 
     Args:
-        stack: each weight `[N, k]`. Their orders of inputs may differ.
+        stack: each weight `[N, k]`, only one if `layout.stack` is False. Their orders of inputs may differ.
         layout: the arrangement of the weight.
         dtype: dtype of activations, and of weights that are not quantised.
         inputs: number of inputs in the model, if the rows are padded with zeros to whole groups; None: k.
@@ -69,7 +69,7 @@ def from_rows(
 def shapes_of_rows(stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: jnp.dtype) -> WeightOnly:
     """Returns what `from_rows` returns, with shapes and dtypes in place of arrays. Reads no number.
 
-    The rows of `stack` may be fewer than the outputs of `layout`: only their form counts.
+    The rows of `stack` may be fewer than the outputs of `layout`: only their form matters.
     """
     first, count = stack[0], prod(layout.outputs)
     front = ((len(stack),) if layout.stack else ()) + layout.outputs[: layout.lead]
@@ -111,7 +111,7 @@ def splits_groups(rows: QuantisedRows, layout: WeightLayout) -> bool:
 def _block(rows: QuantisedRows, layout: WeightLayout) -> int:
     """Returns h, the number of successive inputs whose codes have the same place in their words, see `WeightOnly`.
 
-    It is the largest number with which a group has 1, 2, 4, ... blocks of h inputs, and each device has whole words.
+    h is the largest number that fits: a group has 1, 2, 4, ... blocks of h inputs, and each device has whole words.
     Returns 0 if codes are not packed into words.
     """
     if rows.bits != 4 and not rows.e2m1:
@@ -138,7 +138,7 @@ def _words(codes: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
-    """Returns the E2M1 codes, u8 `[N, k]` below 16, of rows. Their codes in `QuantisedRows` are twice the numbers."""
+    """Returns the E2M1 codes of rows, u8 `[N, k]` below 16. The codes in `QuantisedRows` are twice the numbers."""
     numbers = (rows.codes.astype(np.float32) - rows.zero) / 2
     return numbers.astype(jnp.float4_e2m1fn).view(np.uint8)
 
@@ -160,7 +160,10 @@ def _arranged(array: np.ndarray, layout: WeightLayout) -> np.ndarray:
 
 
 def _outer_size(part: Factors, rows: QuantisedRows, layout: WeightLayout) -> int:
-    """Returns the number of outer factors of a row: one for each group if devices would divide a stored factor."""
+    """Returns the number of outer factors of a row on the devices.
+
+    It is the stored number. However, if devices would divide the inputs of a stored factor, it is one for each group.
+    """
     size = part.outer.shape[1]
     cut = layout.split == "inputs" and size > 1 and size % layout.shards > 0
     return rows.shape[1] // rows.group if cut else size

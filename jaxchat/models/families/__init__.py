@@ -131,7 +131,7 @@ def read_config(directory: Path) -> ModelConfig:
 
 
 def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
-    """Returns the configuration of the model that `raw`, the object in a Hugging Face `config.json`, describes.
+    """Returns the configuration of a model from `raw`, the object in a Hugging Face `config.json`.
 
     Raises:
         ModelError: a key is missing or wrong, or the architecture, the quantization or a setting is not supported.
@@ -146,7 +146,7 @@ def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
 
 
 def _check_quantization(keys: HFConfigReader) -> None:
-    """Raises ModelError if weights that are stored as `quantization_config` says cannot be read."""
+    """Raises ModelError if weights cannot be read in the form that `quantization_config` describes."""
     method = keys.word("quant_method", "unnamed")
     if method not in CHECKPOINT_FORMS:
         raise ModelError(
@@ -159,7 +159,7 @@ def _check_quantization(keys: HFConfigReader) -> None:
 
 
 def _with_yarn_context(model: ModelConfig) -> ModelConfig:
-    """Returns the model with `max_seq_len` raised to the context that YaRN stretches the original one to.
+    """Returns the model with `max_seq_len` raised to the context that YaRN makes possible.
 
     Publishers' instructions add YaRN to `config.json` by hand and leave `max_position_embeddings` as it is.
     """
@@ -171,11 +171,12 @@ def _with_yarn_context(model: ModelConfig) -> ModelConfig:
 def _architecture(keys: HFConfigReader) -> str:
     """Returns the name of the architecture.
 
-    If `architectures` is absent, names a model without a head, or differs from the known name in case only, this is the
-    architecture of `model_type`. `transformers` looks at `model_type` alone.
+    This is the architecture of `model_type` in three cases: `architectures` is absent, names a model without a head, or
+    differs from the architecture of `model_type` only in upper and lower case. `transformers` looks at `model_type`
+    alone.
 
     Raises:
-        ModelError: the architecture is not supported, or `model_type` is that of another family.
+        ModelError: the architecture is not supported, or `model_type` belongs to another family.
     """
     named, *_ = *keys.words("architectures"), ""
     by_type = _OF_MODEL_TYPE.get(keys.word("model_type", ""))

@@ -148,7 +148,7 @@ def _attention_factor(settings: HFConfigReader, kind: str, factor: float) -> flo
 
 
 def rope_by_type(keys: HFConfigReader, full_theta: float, sliding_theta: float) -> tuple[RopeConfig, RopeConfig]:
-    """Returns the rotary embeddings of layers without a window and of layers with one.
+    """Returns the rotary embeddings of layers without a window and of layers with a window.
 
     `rope_scaling` applies only to layers without a window.
 
@@ -195,7 +195,7 @@ def windows(keys: HFConfigReader, default: tuple[bool, ...], window: int) -> tup
 
 
 def same_windows(keys: HFConfigReader, window: int) -> tuple[int, ...]:
-    """Returns the window of each layer, for a family whose layers all have the same one.
+    """Returns the window of each layer, for a family whose layers all have the same window.
 
     Args:
         keys: the configuration.
@@ -235,8 +235,8 @@ def kinds(rope: RopeConfig | None, windows: tuple[int, ...]) -> tuple[LayerKind,
 def text_part(keys: HFConfigReader, *, tied: bool) -> HFConfigReader:
     """Returns the keys of the text part of a model that also reads images or sound.
 
-    `tie_word_embeddings` is a key of the whole model, and `tied` its default. Raises ModelError if the text part is not
-    an object.
+    `tie_word_embeddings` is a key of the whole model, and `tied` is its default. Raises ModelError if the text part is
+    not an object.
     """
     return keys.inner("text_config").replaced(dict(tie_word_embeddings=keys.flag("tie_word_embeddings", tied)))
 

@@ -139,10 +139,11 @@ def _kinds(keys: HFConfigReader) -> tuple[LayerKind, ...]:
 def _key_sources(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[int | None]:
     """Returns, for each layer, the index of the earlier layer whose keys and values it uses, or None for its own.
 
-    Each of the last `num_kv_shared_layers` layers uses those of the last layer before them that has the same window.
+    The last `num_kv_shared_layers` layers compute no keys and values. Each of them uses the keys and values of another
+    layer. This is the last layer with the same window among all layers that compute keys and values.
 
     Raises:
-        ModelError: no earlier layer has the window of such a layer.
+        ModelError: no layer that computes keys and values has the same window.
     """
     count = keys.integer("num_kv_shared_layers", 0, least=0)
     first = len(window_sizes) - count

@@ -55,12 +55,19 @@ def test_calls_are_read_from_their_header_on(
         ("<|channel|>analysis<|message|>secret", ""),
         ("<|channel|>analysis to=python<|message|>1 + 1", ""),
         ("<|channel|>final", ""),
+        (" to=functions.f", ""),
+        (" to", " to"),
         (f"{CALL}{{}}", ""),
     ],
 )
 def test_what_is_not_for_the_user_stays_hidden(text: str, shown: str) -> None:
     for cuts in ([], list(range(len(text)))):
         assert joined(deltas(text, cuts, calls=HARMONY, callable=False)) == (shown, [])
+
+
+@given(CUTS)
+def test_a_recipient_is_sought_at_the_beginning_alone(cuts: list[int]) -> None:
+    assert joined(deltas("go to=5<|channel|>final<|message|>x", cuts, calls=HARMONY)) == ("go to=5x", [])
 
 
 def test_a_cut_call_keeps_its_fragment() -> None:

@@ -213,6 +213,23 @@ def test_closing_a_stream_cancels_its_call_and_ends_its_pauses() -> None:
         assert not reader.is_alive()
 
 
+def test_a_stream_may_be_closed_before_it_has_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = Scripted()
+    waiting.hold.clear()
+    with serving(waiting) as targets, Client([*targets, unused_target()]) as client:
+        stream = client.transport._calls.stream("Stream", Whole(v1.ChatCompletionRequest(model="m")))
+
+        def refresh(**_: bool) -> None:  # as long as DNS takes
+            closing = threading.Thread(target=stream.close)
+            closing.start()
+            closing.join(PATIENCE)
+
+        monkeypatch.setattr(client.transport._calls, "refresh", refresh)
+        with pytest.raises(ChatError):
+            next(iter(stream.__next__, None))
+        _until(lambda: not waiting.open)
+
+
 async def test_cancelling_a_task_cancels_its_call() -> None:
     waiting = Scripted()
     waiting.hold.clear()

@@ -61,6 +61,11 @@ def test_a_completed_request():
     assert span.resource.attributes["service.name"] == "jaxchat"
 
 
+def test_a_text_completion_has_its_own_operation():
+    (span,) = spans(record(operation="text_completion"))
+    assert (span.name, span.attributes["gen_ai.operation.name"]) == ("text_completion tiny", "text_completion")
+
+
 TRACE, SPAN = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
 PARENT = f"00-{TRACE:032x}-{SPAN:016x}-01"
 

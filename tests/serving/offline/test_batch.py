@@ -182,10 +182,11 @@ def test_other_files_are_never_overwritten(tmp_path: Path, source: Path) -> None
     out.write_text("mine")
     with pytest.raises(ValueError, match="remove it, or name another output"):
         run(source, out)
-    state_path(out).write_text("mine too\n")
-    with pytest.raises(ValueError, match="not the state of a batch"):
-        run(source, out)
-    assert out.read_text() == "mine" and state_path(out).read_text() == "mine too\n"
+    for text in ("mine too\n", "mine too", '{"jaxchat": 1}'):
+        state_path(out).write_text(text)
+        with pytest.raises(ValueError, match="not the state of a batch"):
+            run(source, out)
+        assert out.read_text() == "mine" and state_path(out).read_text() == text
     state_path(tmp_path / "done").unlink(missing_ok=True)
     run(source, tmp_path / "done")
     (tmp_path / "done").write_text("edited")

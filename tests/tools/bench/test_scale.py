@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tools.bench.scale import Host, Load, loads
 
 
@@ -17,6 +19,10 @@ def test_steady_decoding_is_of_all_slots_while_others_wait_and_leave() -> None:
 
 def test_nobody_leaves_an_empty_queue() -> None:
     assert Host(find("decode, empty queue")).run(5).cancels == []
+
+
+def test_a_queue_may_have_one_place() -> None:
+    assert len(Host(replace(find("decode"), queued=1)).run(5).cancels) == 5
 
 
 def test_few_pages_force_swaps() -> None:

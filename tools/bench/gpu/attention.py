@@ -1,7 +1,7 @@
-"""Times attention on a GPU by jaxchat's kernels and by others, as JSON: `python -m tools.bench.gpu.attention`.
+"""Times jaxchat's and other attention kernels on a GPU, as JSON: `python -m tools.bench.gpu.attention`.
 
 Measures decoding of rows with equally long sequences, and prefill of a chunk at the end of a sequence, in bf16. Times
-are microseconds of one layer. Layers have separate KV caches, so that none stays in the chip's own caches.
+are microseconds of one layer. Layers have separate KV caches, so that no KV cache stays in the chip's own caches.
 
 Letters in shapes are those of `AttentionBackend`.
 """

@@ -69,7 +69,7 @@ class Stepper:
 
     @torch.inference_mode()
     def decode(self, users: int, prompt: int, steps: int) -> float:
-        """Returns the seconds per decode step. Three steps before the measured ones warm up and capture the graph.
+        """Returns the seconds per decode step. Three steps before the measured steps warm up and capture the graph.
 
         Args:
             users: number of sequences.
@@ -94,9 +94,10 @@ class Stepper:
 
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Yields the results so far after each number of users, so that an interrupted run has printed some.
+    """Measures with one number of users after the other. After each, yields all results so far.
 
-    Results are medians over the rounds: prefill in tokens per second, decode in seconds per step.
+    The caller can print them, so that an interrupted run leaves some results. Results are medians over the rounds:
+    prefill in tokens per second, decode in seconds per step.
     """
     stepper = Stepper(args.model, args.device, args.max_seq_len, compiled=args.compiled)
     device = torch.cuda.get_device_name() if stepper.device.type == "cuda" else args.device

@@ -28,7 +28,7 @@ NAMES = {
 
 
 def gguf_path(model: Path) -> Path:
-    """Returns the path of the GGUF file in a model directory, or `model` itself if it is one."""
+    """Returns the path of the GGUF file in a model directory, or `model` itself if it is a GGUF file."""
     return model if model.suffix == ".gguf" else model / "model.gguf"
 
 

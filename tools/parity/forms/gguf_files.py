@@ -35,7 +35,7 @@ _SCALES: dict[str, tuple[slice, tuple[float, ...]]] = {  # places of the f16 sca
 
 
 def write(directory: Path, tensors: dict[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
-    """Writes `model.gguf` and its view to `directory`, whose `config.json` it replaces.
+    """Writes `model.gguf` and its view to `directory`. The view replaces `config.json`.
 
     Args:
         directory: the directory of the model in Hugging Face form.
@@ -43,7 +43,7 @@ def write(directory: Path, tensors: dict[str, np.ndarray], kind: str) -> dict[st
         kind: the type of the matrices of the layers. Other tensors are F32.
 
     Returns:
-        The numbers that the matrices stand for, f32, by their Hugging Face names.
+        The dequantised values of the layers' matrices, f32, by their Hugging Face names.
     """
     path, stood_for = directory / "model.gguf", {}
     writer = GGUFWriter(path, "qwen2")
@@ -69,7 +69,7 @@ def write(directory: Path, tensors: dict[str, np.ndarray], kind: str) -> dict[st
 
 
 def _blocks(tensor: np.ndarray, kind: str) -> np.ndarray:
-    """Returns a matrix in blocks, u8. The `gguf` package cannot round to all types: those get random codes."""
+    """Returns a matrix in blocks, u8. If the `gguf` package cannot round to the type, the codes are random."""
     if kind not in _SCALES:
         return gguf.quantize(tensor, GGMLQuantizationType[kind])
     values, size = gguf.GGML_QUANT_SIZES[GGMLQuantizationType[kind]]

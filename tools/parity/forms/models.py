@@ -18,7 +18,7 @@ from tools.parity.forms.writers import Case, Tensors, save
 SIZES = dict(head_dim=32, intermediate_size=256, num_hidden_layers=2)
 """Sizes with which each of eight devices has whole groups of 32 inputs."""
 GGUF_SIZES = dict(hidden_size=256, intermediate_size=256, num_hidden_layers=2)
-"""Sizes for blocks of 256 inputs, of which eight devices have whole groups of 32."""
+"""Sizes for blocks of 256 inputs. Each of eight devices then has whole groups of 32 inputs."""
 FORMS = (
     "gptq",
     "gptq, activation order, asymmetric",
@@ -36,7 +36,7 @@ FORMS = (
 
 
 def write_form(directory: Path, form: str) -> torch.nn.Module:
-    """Writes a checkpoint in one of `FORMS`. Returns the model with the numbers that it stands for, in float32."""
+    """Writes a checkpoint in one of `FORMS`. Returns the model with the checkpoint's numbers, in float32."""
     if kind := form.partition("GGUF, ")[2]:
         return _gguf_model(directory, kind)
     return quantised_model(directory, CASES[form], **SIZES)
@@ -52,7 +52,7 @@ def quantised_model(directory: Path, case: Case, kind: str = "Llama", **changes:
         changes: entries of the configuration that replace or extend those of `tools.parity.checkpoints`.
 
     Returns:
-        The model with the numbers that the checkpoint stands for, in float32.
+        The model with the checkpoint's numbers, in float32.
     """
     checkpoints.write_model(directory, kind, **changes)
     plain: Tensors = load_file(directory / "model.safetensors")
@@ -75,6 +75,6 @@ def _gguf_model(directory: Path, kind: str) -> torch.nn.Module:
 
 
 def _model_of(directory: Path, tensors: Tensors) -> torch.nn.Module:
-    """Returns the model with these weights. Leaves them in `directory`."""
+    """Writes these weights to `directory`, and returns the model that `transformers` loads from it."""
     save(directory, tensors)
     return transformers.AutoModelForCausalLM.from_pretrained(directory, attn_implementation="eager").eval()

@@ -40,7 +40,7 @@ class Case:
 def pack(codes: np.ndarray, bits: int) -> np.ndarray:
     """Packs codes `[n, k]`, unsigned integers, into words i32 `[n, ceil(k * bits / 32)]`, lowest bits first.
 
-    `bits` must divide 32. Codes that the last word of a row lacks are zeros.
+    `bits` must divide 32. If a row does not fill its last word, zeros fill it.
     """
     per_word = 32 // bits
     padded = np.pad(codes, ((0, 0), (0, -codes.shape[1] % per_word)))
@@ -51,7 +51,7 @@ def pack(codes: np.ndarray, bits: int) -> np.ndarray:
 
 
 def scales_of(rng: np.random.Generator, largest: float, *shape: int, dtype: Any = np.float16) -> np.ndarray:
-    """Returns random scales of the given shape, with which codes up to `largest` become typical weights."""
+    """Returns random scales of the given shape. Codes up to `largest`, times such a scale, are typical weights."""
     return (rng.uniform(0.2, 0.6, shape) / largest).astype(dtype)
 
 
@@ -159,7 +159,7 @@ def floats(strategy: str, scale: str, quantization: dict[str, Any], block: int =
 
     Args:
         strategy: what has one scale: "tensor", "channel" or "block".
-        scale: end of the name of the scales.
+        scale: last part of the scales' name, such as "weight_scale".
         quantization: the `quantization_config`.
         block: width and height of a block.
     """

@@ -40,7 +40,7 @@ class Tool:
     Attributes:
         names: possible names; a declaration has one of them.
         description: what the tool does.
-        params: parameters by name. One that some request omits is not required.
+        params: parameters by name. A parameter is required if every template in `asks` contains it.
         asks: templates of requests. Their fields are names of parameters.
         returns: generators of the fields of a result, by name.
         answer: template of the answer after a result. Its fields are parameters and fields of the result.
@@ -54,7 +54,7 @@ class Tool:
     answer: str
 
     def declaration(self, rng: Random) -> dict[str, Any]:
-        """Returns an OpenAI tool declaration, with a random one of the names and the parameters in random order."""
+        """Returns an OpenAI tool declaration, with a random name from `names` and the parameters in random order."""
         order = rng.sample(list(self.params), len(self.params))
         required = [name for name in self.params if all(f"{{{name}}}" in ask for ask in self.asks)]
         properties = {name: self.params[name].schema() for name in order}

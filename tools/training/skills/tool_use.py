@@ -16,9 +16,10 @@ Arguments = dict[str, Any]
 
 
 def make_call(rng: Random) -> Sample:
-    """Returns a request with one to five declared tools, exactly one of which fits. The key is the call.
+    """Returns a request with one to five declared tools, exactly one of which fits.
 
-    A few requests need two calls of that tool.
+    The `key` of the sample, which decides whether it is held out, is the tool's name with the arguments. A few requests
+    need two calls of that tool. Their key has the arguments of both.
     """
     tool, declared, name = _declared(rng)
     if len(tool.params) == 1 and rng.random() < 0.06:
@@ -36,8 +37,8 @@ def make_call(rng: Random) -> Sample:
 def make_decline(rng: Random) -> Sample:
     """Returns a request that no declared tool fits.
 
-    Small talk and known facts get their usual answer. Other requests are declined. If no tool is declared, they get the
-    answer to unknown questions.
+    Small talk and known facts get their usual answer. Other requests are declined. If no tool is declared, these other
+    requests get the answer to unknown questions.
     """
     if rng.random() < 0.4:
         other = trained(rng.choice((small_talk, about, capitals)).make, rng)
@@ -54,9 +55,9 @@ def make_decline(rng: Random) -> Sample:
 
 
 def make_result(rng: Random) -> Sample:
-    """Returns a request, a call, its result and the answer. The key is the call with its result.
+    """Returns a request, a call, its result and the answer. Training learns both assistant turns.
 
-    Training learns both assistant turns.
+    The `key` of the sample, which decides whether it is held out, is the call with its result.
     """
     while True:
         tool, declared, name = _declared(rng, most=2)

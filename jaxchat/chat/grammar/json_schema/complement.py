@@ -1,7 +1,7 @@
 """Negates JSON Schemas, as `not`, `if` and `oneOf` require.
 
-The result is a list of alternatives. Every value that satisfies one of them violates the original schema. Some values
-that violate the schema may satisfy no alternative.
+The negation is a list of schemas. Every value that satisfies one of these schemas violates the original schema. The
+list may be incomplete: some values that violate the original schema may satisfy none of these schemas.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COUNTS = {  # the type, the opposite keyword, and the step to the first value t
 
 
 def complement(document: Document, schema: Any, pointer: str, depth: int = 0) -> list[Schema]:
-    """Returns alternatives that no value of `schema` satisfies; [] if no value outside `schema` can be described.
+    """Returns schemas whose values all violate `schema`; [] if no such schema can be written.
 
     Args:
         document: the whole document.
@@ -57,7 +57,7 @@ def complement(document: Document, schema: Any, pointer: str, depth: int = 0) ->
 
 
 def negated(document: Document, schema: Schema, keyword: str, pointer: str, depth: int = 0) -> list[Schema]:
-    """Returns alternatives that violate one keyword of a schema.
+    """Returns schemas whose values all violate one keyword of a schema; [] if no such schema can be written.
 
     Args:
         document: the whole document.
@@ -132,7 +132,7 @@ def _literals(keyword: _Keyword) -> list[Schema]:
 
 
 def _gaps(numbers: list[Any]) -> Iterator[Schema]:
-    """Yields schemas of the open ranges below, between and above sorted numbers; none for an empty list."""
+    """Yields schemas for the numbers below, between and above some sorted numbers; none for an empty list."""
     for low, high in zip([None, *numbers], [*numbers, None], strict=True):
         bounds = {"exclusiveMinimum": low, "exclusiveMaximum": high}
         if numbers:
@@ -154,7 +154,10 @@ def _properties(keyword: _Keyword) -> list[Schema]:
 
 
 def _any_of(keyword: _Keyword) -> list[Schema]:
-    """Negates `anyOf` or `oneOf`. For `oneOf`, leaves out the values that satisfy several options."""
+    """Negates `anyOf` or `oneOf`.
+
+    Values that satisfy several options of `oneOf` violate it, but they do not satisfy the negation.
+    """
     parts = keywords.schemas(keyword.value, keyword.pointer, keyword.name)
     all_options = [keyword.complement_of(part, i) for i, part in enumerate(parts)]
     return [{"allOf": [{"anyOf": options} for options in all_options]}] if all(all_options) else []

@@ -51,7 +51,7 @@ def definition_name(prefix: str, number: int, *, merged: bool) -> str:
     Args:
         prefix: the beginning of the name.
         number: number of the definition.
-        merged: whether the definition is only a part of intersections.
+        merged: whether the definition is used only within intersections.
     """
     return f"{prefix}{'merged' if merged else 'd'}{number}"
 
@@ -62,7 +62,7 @@ def is_merged(name: str) -> bool:
 
 
 class _Limiter:
-    """A walk over the parts of one translated schema."""
+    """A walk over the parts of one translated schema, to limit the numbers in them."""
 
     def __init__(self, definitions: Schema) -> None:
         self._definitions = definitions
@@ -74,9 +74,10 @@ class _Limiter:
 
         Args:
             part: the translated subschema.
-            merged: whether the part lies within an intersection. There, a part that allows any value stays as it is. A
-                reference in its place could make the library intersect references without end.
-            in_place: whether another part limits the numbers of the same value.
+            merged: whether the part lies within an intersection. Outside intersections, a part that allows any value is
+                replaced by a reference to a definition with limited numbers. Within an intersection, the library might
+                intersect such references endlessly.
+            in_place: whether another part already limits the numbers of the same value.
         """
         if isinstance(part, bool) or not part:
             return self._any() if part in (True, {}) and not merged else part
@@ -105,7 +106,7 @@ class _Limiter:
         return dict(_REFERENCE)
 
     def _limit_rest(self, result: Schema) -> None:
-        """Limits the numbers in undescribed items and members."""
+        """Limits the numbers in items and members for which `result` has no schema."""
         types = result.get("type", TYPES)
         if "array" in types and "items" not in result:
             result["items"] = self._any()
@@ -133,7 +134,7 @@ class _Limiter:
 
 
 def _has_multiple(part: Any, definitions: Schema, seen: set[str]) -> bool:
-    """Returns whether `part` requires a `multipleOf`, which the grammar library cannot always combine with decimals."""
+    """Returns whether `part` contains a `multipleOf`, which the grammar library cannot always combine with decimals."""
     if not isinstance(part, dict):
         return False
     children = [*part.get("allOf", []), *part.get("anyOf", [])]

@@ -41,7 +41,7 @@ def disjoint(document: Document, a: Any, b: Any, depth: int = 0) -> bool:
 
 
 def _by_options(document: Document, parts: list[Any], other: Schema, depth: int) -> bool:
-    """Returns whether one of the unions among `parts` consists of options that all exclude `other`."""
+    """Returns whether some part has an `anyOf` or `oneOf` whose options all exclude `other`."""
     for part in parts:
         rest = {name: value for name, value in part.items() if name not in ("anyOf", "oneOf", "allOf", "$ref")}
         for keyword in ("anyOf", "oneOf"):
@@ -54,7 +54,7 @@ def _by_options(document: Document, parts: list[Any], other: Schema, depth: int)
 
 
 def _conjuncts(document: Document, schema: Any, depth: int) -> Iterator[Any]:
-    """Yields the schemas whose intersection is `schema`: itself, the parts of `allOf` and the target of `$ref`."""
+    """Yields `schema`, the parts of its `allOf` and the target of its `$ref`. A value must satisfy all of them."""
     if not isinstance(schema, dict) or depth > MAX_DEPTH:
         if schema is False:
             yield False
@@ -97,12 +97,12 @@ class _Known:
         return [item for part in self._parts if isinstance(part.get(keyword), list) for item in part[keyword]]
 
     def limit(self, keyword: str, missing: float) -> float:
-        """Returns the tightest value of a limit, such as `minLength`, or `missing` if no conjunct has the limit."""
+        """Returns the strictest value of a limit such as `minLength`, or `missing` if no conjunct has this limit."""
         values = [part[keyword] for part in self._parts if is_number(part.get(keyword))]
         return (max if keyword.startswith("min") else min)([missing, *values])
 
     def interval(self) -> tuple[float, bool, float, bool]:
-        """Returns the lowest number, whether it is excluded, the highest number, and whether that is excluded."""
+        """Returns the bounds of a number: lower, whether lower is excluded, upper, whether upper is excluded."""
         low = max([(-math.inf, False), *self._bounds("minimum", "exclusiveMinimum")])
         high = min(
             [(math.inf, True), *((value, not open_) for value, open_ in self._bounds("maximum", "exclusiveMaximum"))]

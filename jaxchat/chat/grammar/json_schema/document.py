@@ -1,4 +1,4 @@
-"""The document that holds a schema, and a limit of the work that its translation may take."""
+"""A schema document. It limits how many subschemas are compared or negated while the document is translated."""
 
 from __future__ import annotations
 

@@ -17,12 +17,19 @@ MAX_PAIRS = 2000
 
 
 def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[tuple[str, Any]]:
-    """Returns the options of `oneOf` with their pointers, restricted so that a value of one violates all others.
+    """Returns the options of `oneOf` with their pointers, restricted so that no value satisfies two options.
 
-    A restriction may concern types, constants, bounds and counts. It may concern members that the other option
-    requires, and values of members that both options declare. It may also concern what the other option has in `anyOf`,
-    `oneOf` or `not`. Other restrictions, such as a wrong value of a member that only the other option declares, would
-    lead to unnatural answers.
+    If two options overlap, each of them is restricted to values that violate the other option in one of these ways:
+
+    - The value has another type or constant, or breaks a bound or a count.
+    - The value lacks a member that the other option requires.
+    - A member that both options declare has a value that the other option forbids.
+    - The value violates `anyOf`, `oneOf` or `not` of the other option.
+    - The value is an array that is not empty, if no such array satisfies both options.
+
+    Suppose that `properties` of one option declares a member, and the other option does not. A wrong value of this
+    member would keep the options apart too, but answers with it would be unnatural. It is therefore never asked for,
+    except inside `anyOf`, `oneOf` and `not`.
 
     Args:
         document: the whole document.
@@ -30,8 +37,8 @@ def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[
         pointer: JSON pointer of `schema`.
 
     Raises:
-        UnsupportedSchema: two options may have a value in common and cannot be restricted, or there are too many
-            options to compare.
+        UnsupportedSchema: two options may have a value in common and cannot be restricted, `oneOf` or a reference is
+            malformed, or there are too many options or comparisons.
     """
     options = keywords.schemas(schema["oneOf"], pointer, "oneOf")
     if len(options) * (len(options) - 1) / 2 > MAX_PAIRS:
@@ -57,7 +64,7 @@ def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[
 
 
 def _apart(document: Document, option: Schema, other: Any, pointer: str) -> Iterator[Schema]:
-    """Yields natural restrictions of `option`, each of which makes it exclude `other`."""
+    """Yields restrictions that do not lead to unnatural answers. Each of them makes `option` exclude `other`."""
     names = set(_declared(document, option))
     for candidate in _natural(document, other, pointer, names, 0):
         if not disjoint(document, option, candidate):
@@ -68,9 +75,10 @@ def _apart(document: Document, option: Schema, other: Any, pointer: str) -> Iter
 
 
 def _natural(document: Document, schema: Any, pointer: str, names: set[str], depth: int) -> Iterator[Schema]:
-    """Yields alternatives that violate `schema`.
+    """Yields schemas whose values all violate `schema`.
 
-    Alternatives that violate `properties` outside `anyOf` and `oneOf` give wrong values only to members in `names`.
+    Where `schema` has `properties`, only the members in `names` get wrong values. Inside `anyOf` and `oneOf`, any
+    member may get a wrong value.
     """
     if not isinstance(schema, dict) or depth > MAX_DEPTH:
         return
@@ -100,7 +108,7 @@ def _wrong_members(document: Document, schema: Schema, pointer: str, names: set[
 
 
 def _declared(document: Document, schema: Any, depth: int = 0) -> Iterator[str]:
-    """Yields the names of the members that a schema declares itself, in `allOf` or by `$ref`."""
+    """Yields the names of the members that are declared by a schema, by its `allOf` or by the target of its `$ref`."""
     if not isinstance(schema, dict) or depth > MAX_DEPTH:
         return
     document.count_step("#")
@@ -112,10 +120,10 @@ def _declared(document: Document, schema: Any, depth: int = 0) -> Iterator[str]:
 
 
 def _target(document: Document, schema: Any, pointer: str) -> tuple[str, Any]:
-    """Follows references that stand alone, so that errors point at the option itself.
+    """Follows references of an option that consists of nothing but a reference, so that errors point at the target.
 
-    Returns the JSON pointer and the schema at their end. Raises UnsupportedSchema if a reference leads to itself or has
-    no target.
+    Returns the JSON pointer and the schema of the last target. Raises UnsupportedSchema if a reference leads to itself
+    or has no target.
     """
     seen = set()
     while isinstance(schema, dict) and schema.keys() & keywords.ASSERTING == {"$ref"}:

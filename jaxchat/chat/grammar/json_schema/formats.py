@@ -1,7 +1,8 @@
-"""String formats: those of the grammar library, and stricter patterns where the library's own are too lax."""
+"""The string formats that are enforced. `PATTERNS` replaces patterns of the grammar library that accept too much."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 _LEAP = r"(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
@@ -22,13 +23,24 @@ TIMES = frozenset({"time", "date-time"})
 NATIVE = frozenset({"duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"})
 ENFORCED = NATIVE | PATTERNS.keys()
 LONGEST = {"hostname": 253}  # characters; the library's pattern limits each label but not the total
+_PATTERN_TOKENS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)  # escapes, classes, single characters
 
 
 def is_annotation(name: Any) -> bool:
-    """Returns whether a format has no effect; False for a value that is not a string."""
+    """Returns whether a format is not enforced. Returns False for a value that is not a string."""
     return isinstance(name, str) and name not in ENFORCED
 
 
 def is_whole(pattern: Any) -> bool:
-    """Returns whether a pattern begins with `^` and ends with `$`, and so describes a complete text."""
-    return isinstance(pattern, str) and pattern.startswith("^") and pattern.endswith("$")
+    """Returns whether a pattern begins with `^` and ends with `$`, so that it describes a complete text.
+
+    Returns False if the pattern is a choice such as `^a|b$`, because each part has only one of both.
+    """
+    if not (isinstance(pattern, str) and pattern.startswith("^") and pattern.endswith("$")):
+        return False
+    depth = 0
+    for token in _PATTERN_TOKENS.findall(pattern):
+        depth += (token == "(") - (token == ")")
+        if token == "|" and not depth:
+            return False
+    return _PATTERN_TOKENS.findall(pattern)[-1] == "$"  # not an escaped one

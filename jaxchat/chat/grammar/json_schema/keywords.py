@@ -1,4 +1,4 @@
-"""The keywords of JSON Schema 2020-12, of older drafts and of OpenAPI, and checks of their values."""
+"""Lists the keywords of JSON Schema 2020-12, of older drafts and of OpenAPI, and checks the values of keywords."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ MIN_NUMBER = 1e-9  # a number closer to 0 has more decimals than answers may hav
 
 
 def check_keywords(schema: Schema, pointer: str, *, strict: bool = False) -> None:
-    """Checks that all keywords can be enforced. Raises `UnsupportedSchema` for the first that cannot.
+    """Checks that all keywords can be enforced. Raises `UnsupportedSchema` for the first one that cannot be enforced.
 
     Args:
         schema: a schema without the keywords that `older_drafts.modern` replaces.
         pointer: JSON pointer of the schema.
-        strict: whether unknown names are errors. Otherwise they are annotations.
+        strict: whether unknown keywords are errors. Otherwise they are annotations.
     """
     for keyword in schema:
         if keyword in REFUSED:
@@ -88,7 +88,11 @@ def number(value: Any, pointer: str, keyword: str) -> int | float:
 
 
 def types(value: Any, pointer: str) -> list[str]:
-    """Returns the value of `type` as a list of names. Raises `UnsupportedSchema` for any other value."""
+    """Returns the value of `type` as a list of names.
+
+    Raises:
+        UnsupportedSchema: `value` is neither the name of a type nor a list of such names.
+    """
     names = value if isinstance(value, list) else [value]
     if not names or any(name not in (*TYPES, "integer") for name in names if isinstance(name, str)):
         raise UnsupportedSchema(child_pointer(pointer, "type"), "unknown type.", "type")
@@ -134,13 +138,13 @@ def table(value: Any, pointer: str, keyword: str) -> dict[str, Any]:
 class UnsupportedSchema(Exception):
     """An error for a schema that cannot be enforced.
 
-    Its message names the keyword, if one causes it, and the JSON pointer, as in `#/properties/a`. Long pointers are
-    shortened in the middle.
+    Its message contains the JSON pointer of the part at fault, such as `#/properties/a`, and the keyword at fault if
+    there is one. Long pointers are shortened in the middle.
 
     Args:
         pointer: JSON pointer of the part at fault.
-        reason: a sentence that says why it is not supported.
-        keyword: the keyword at fault; None if no single keyword is.
+        reason: a sentence that says why this part is not supported.
+        keyword: the keyword at fault; None if the fault does not lie with a single keyword.
     """
 
     def __init__(self, pointer: str, reason: str, keyword: str | None = None) -> None:

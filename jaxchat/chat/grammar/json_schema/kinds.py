@@ -1,4 +1,4 @@
-"""The JSON types of values, and of the values of a translated schema."""
+"""Determines the JSON type of a value, and the JSON types that a translated schema allows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ _PYTHON_TYPES = ((bool, "boolean"), (int | float, "number"), (str, "string"), (l
 
 
 def kinds(schema: Schema | bool, definitions: Schema, known: dict[str, frozenset[str]] | None = None) -> frozenset[str]:
-    """Returns a superset of the JSON types of the values that a translated schema allows. Integers count as numbers.
+    """Returns the JSON types that a translated schema allows. Integers are of type "number".
+
+    The result may contain types that the schema does not allow, but no allowed type is missing.
 
     Args:
         schema: the translated schema.
-        definitions: the schemas to which references point, by name.
-        known: receives the types of each definition by name, so that each is read once. None: a new dict.
+        definitions: the targets of references, by name.
+        known: the types of the definitions that were read before, by name. This call adds the definitions that it
+            reads. None for an empty dict.
     """
     if isinstance(schema, bool):
         return ALL_KINDS if schema else frozenset()

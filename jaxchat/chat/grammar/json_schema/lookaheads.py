@@ -27,10 +27,13 @@ EQUIVALENT = {  # patterns of widely used libraries, and the same without lookar
 
 
 def without_lookaheads(pattern: str) -> list[str]:
-    """Returns ECMA-262 patterns without leading lookaheads. A text must match all of them.
+    """Rewrites an ECMA-262 pattern that begins with lookaheads as several patterns, all of which a text must match.
 
-    Together they match the texts that `pattern` matches, or fewer where dialects differ in what `.` matches. Returns
-    `[pattern]` if it does not begin with `^` and a lookahead, or if it has alternatives after the lookaheads.
+    A text that matches all returned patterns also matches `pattern`. The reverse holds too, except where dialects
+    differ in what `.` matches.
+
+    A pattern in `EQUIVALENT` is first replaced by its equivalent. The pattern is then returned alone and unchanged if
+    it does not begin with `^` and a lookahead, or if it has alternatives after its lookaheads.
 
     Raises:
         ValueError: a leading lookahead cannot be written without lookaround.
@@ -102,7 +105,7 @@ def _avoiding(content: str) -> str:
     """Returns a pattern for the strings that do not contain `content`, a text or one character class.
 
     Raises:
-        ValueError: `content` is too long, or is something else.
+        ValueError: `content` is too long, or is neither a text nor one character class.
     """
     if _ONE.fullmatch(content):
         return f"^{_other_than(content)}*$"
@@ -117,10 +120,11 @@ def _avoiding(content: str) -> str:
 def _avoiding_text(chars: list[str]) -> str:
     """Returns a pattern for the strings that do not contain a text, made from the automaton of Knuth, Morris and Pratt.
 
-    State i has read the first i characters of the text. States are eliminated from the last one on.
+    In state i, the last i characters that were read are the first i characters of the text. The states are eliminated
+    one by one, from the last to the first.
 
     Args:
-        chars: the characters of the text, as they stand in a pattern.
+        chars: the characters of the text, escaped as in a pattern.
 
     Raises:
         ValueError: the result is too long.

@@ -21,7 +21,7 @@ def restricted_names(document: Document, schema: Schema, pointer: str, *, mergin
     Args:
         document: the whole document.
         schema: a schema of the request.
-        pointer: its JSON pointer.
+        pointer: JSON pointer of `schema`.
         merging: whether `schema` is intersected with other schemas.
 
     Raises:
@@ -37,7 +37,9 @@ def restricted_names(document: Document, schema: Schema, pointer: str, *, mergin
     if names is False:
         return rest | {"properties": {}, "additionalProperties": False}
     if not isinstance(names, dict) or _asserting(names) - _STRING:
-        raise UnsupportedSchema(location, "supported only with enum, const, pattern or lengths.", "propertyNames")
+        raise UnsupportedSchema(
+            location, "supported only with enum, const, pattern, format or lengths.", "propertyNames"
+        )
     if merging:
         raise UnsupportedSchema(location, "not supported together with allOf, anyOf, oneOf or $ref.", "propertyNames")
     listed = names["enum"] if "enum" in names else [names["const"]] if "const" in names else None
@@ -50,7 +52,7 @@ def restricted_names(document: Document, schema: Schema, pointer: str, *, mergin
 
 
 def _target(document: Document, names: Any, location: str) -> Any:
-    """Returns `names`, or the schema at the end of its references if these stand alone."""
+    """Follows references while a schema consists of nothing but a reference. Returns the schema of the last target."""
     for _ in range(_DEPTH):
         if not isinstance(names, dict) or names.keys() & keywords.ASSERTING != {"$ref"}:
             break
@@ -59,7 +61,7 @@ def _target(document: Document, names: Any, location: str) -> Any:
 
 
 def _asserting(names: Schema) -> set[str]:
-    """Returns the keywords that restrict a string. `type: string` does not restrict a name."""
+    """Returns the keywords that restrict names. Omits keywords without effect, such as `type: string`."""
     result = set(names.keys() & keywords.ASSERTING)
     if names.get("type") == "string":
         result.discard("type")
@@ -86,7 +88,8 @@ def _pattern(names: Schema, location: str) -> str:
     """Returns the pattern of allowed names.
 
     Raises:
-        UnsupportedSchema: the names are not restricted by one pattern, one known format, or lengths alone.
+        UnsupportedSchema: the names are restricted in any other way than by one pattern, by one known format or by
+            limits of their length.
     """
     restricting = _asserting(names)
     if restricting == {"pattern"} and isinstance(names["pattern"], str):
@@ -101,4 +104,6 @@ def _pattern(names: Schema, location: str) -> str:
             else ""
         )
         return f"^[^]{{{low},{high}}}$"
-    raise UnsupportedSchema(location, "supported only with one of enum, const, pattern and lengths.", "propertyNames")
+    raise UnsupportedSchema(
+        location, "supported only with one of enum, const, pattern, format and lengths.", "propertyNames"
+    )

@@ -84,12 +84,13 @@ def _counts(schema: dict[str, Any], pointer: str, required: list[str]) -> dict[s
 def _counted(result: dict[str, Any], counts: dict[str, Any], pointer: str) -> dict[str, Any]:
     """Adds limits of the number of properties to a translated object.
 
-    Where all members are declared, every sufficient combination of them becomes an option. Undeclared members may
-    repeat a name, so only one of them counts as present.
+    If undeclared members are excluded, the result is a union of all combinations of members that meet the limits.
+    If undeclared members are allowed, they cannot be counted, because an answer may repeat a name. It is then possible
+    to require one member, but not two.
 
     Raises:
-        UnsupportedSchema: no object has the required number, there are too many combinations, or undeclared members
-            would have to be counted.
+        UnsupportedSchema: no combination of members meets the limits, there are too many combinations, or undeclared
+            members would have to be counted.
     """
     if not counts:
         return result
@@ -169,13 +170,13 @@ _KNOWN = {"type", "properties", "required", "additionalProperties"}
 
 
 def in_any_order(schema: Schema) -> Schema:
-    """Returns an equivalent schema that allows any order of the declared arguments, if there are 2 to 4 of them.
+    """Returns an equivalent schema that allows 2 to 4 arguments in any order.
 
-    Returns the schema unchanged if it has another number of arguments, or keywords other than those for declared
-    arguments.
+    Returns the schema unchanged if it has fewer or more arguments, or a keyword other than `type`, `properties`,
+    `required` and `additionalProperties`.
 
-    The grammar library writes an object in one order only. A model that has learned another order fills in wrong values
-    if it is forced into the order of the schema.
+    The grammar library allows the members of an object in the order of the schema only. A model that has learned
+    another order would be forced into this order and fill in wrong values.
     """
     members = schema.get("properties", {})
     if not 2 <= len(members) <= MAX_REORDERED or schema.keys() - _KNOWN:

@@ -1,4 +1,4 @@
-"""Rewrites keywords of older drafts of JSON Schema and of OpenAPI 3.0 as keywords of 2020-12."""
+"""Rewrites keywords of OpenAPI 3.0 and of older drafts of JSON Schema as keywords of JSON Schema 2020-12."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def modern(schema: Schema, pointer: str) -> Schema:
     `maximum`, are kept: translation reports them as errors.
 
     Raises:
-        UnsupportedSchema: one of these keywords has a value of the wrong type, or `prefixItems` is beside a list of
-            `items`.
+        UnsupportedSchema: one of these keywords has a value of the wrong type, or the schema has both `prefixItems` and
+            a list of `items`.
     """
     if not (_REPLACED & schema.keys() or isinstance(schema.get("items"), list)):
         return schema
@@ -51,9 +51,10 @@ def _replace_dependencies(schema: Schema, pointer: str) -> None:
 
 
 def _replace_exclusive(schema: Schema, bound: str, exclusive: str) -> None:
-    """Moves the number of `bound` to the keyword `exclusive` if that is true. Removes `exclusive` if it is false.
+    """Rewrites a boolean exclusive bound, such as `exclusiveMinimum: true` with `minimum: 3`, as a number.
 
-    A true `exclusive` without `bound` stays, and `translate_number` refuses it.
+    If `exclusive` is true, it gets the value of `bound`, and `bound` is removed. If `exclusive` is true and `bound` is
+    missing, the schema stays as it is, and `translate_number` refuses it. If `exclusive` is false, it is removed.
     """
     if schema.get(exclusive) is False:
         del schema[exclusive]

@@ -24,7 +24,7 @@ def rewrite(pattern: str, *, in_json: bool = True) -> str:
 
     Args:
         pattern: the pattern.
-        in_json: whether it describes JSON strings, in which some patterns cannot match U+0000.
+        in_json: whether the pattern describes JSON strings. If so, some patterns do not match U+0000.
 
     Raises:
         ValueError: the pattern is malformed, has a repeat count above 10,000, or has an unsupported feature.
@@ -115,9 +115,9 @@ class _Rewriter:
         return ord(char)
 
     def _code_point(self, code: int) -> int:
-        """Returns the code point of an escape that has the number `code`.
+        """Returns the code point of an escape with the number `code`.
 
-        If `code` is a high surrogate, also reads the low surrogate that must follow, and combines both.
+        If `code` is a high surrogate, reads the escape of the low surrogate that must follow, and combines the two.
 
         Raises:
             ValueError: `code` is not a character, or a surrogate stands alone.
@@ -174,9 +174,9 @@ class _Rewriter:
 def _without_nul(items: list[tuple[int, int] | str], inside: str, *, negated: bool) -> str:
     """Returns the character class `[inside]` or `[^inside]`.
 
-    If the class may contain U+0000 and may lack the quote or the backslash, U+0000 is excluded. If it were not, the
-    grammar library would let `\\"` and `\\\\` through a class of all control characters, even if the class lacks the
-    quote and the backslash.
+    Excludes U+0000 if the class may contain it and may lack the quote or the backslash. Otherwise the grammar library
+    would accept the escapes `\\"` and `\\\\` for a class with all control characters, even if the class lacks the quote
+    and the backslash.
     """
     lacks = any(_contains(items, code) is not (not negated) for code in (ord('"'), ord("\\")))
     if lacks and _contains(items, 0) is not negated:
@@ -189,7 +189,7 @@ def _contains(items: list[tuple[int, int] | str], code: int) -> bool | None:
 
     `code` must be U+0000, the quote or the backslash.
     """
-    if any(item in ("D", "W", "S") for item in items):  # these hold all three
+    if any(item in ("D", "W", "S") for item in items):  # these contain all three characters
         return True
     if any(isinstance(item, tuple) and item[0] <= code <= item[1] for item in items):
         return True

@@ -1,4 +1,4 @@
-"""Resolves the references of a JSON Schema, all within one document."""
+"""Resolves references of a JSON Schema. Only references within the document are supported."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def names_in_place(root: Any, schema: Any, pointer: str) -> set[str] | None:
     """Returns the property names that `schema` and its in-place subschemas mention.
 
     In-place subschemas are those of `allOf`, `anyOf`, `oneOf`, `then`, `else`, `dependentSchemas`, `dependentRequired`
-    and `dependencies`, and the target of `$ref`. Returns None if they mention no name and have no `properties`. An
-    empty `properties` gives the empty set, for an object without members.
+    and `dependencies`, and the target of `$ref`.
+
+    If none of these schemas mentions a name, returns the empty set if one of them has `properties`, and otherwise None.
 
     Args:
         root: the whole document.
@@ -72,7 +73,7 @@ def names_in_place(root: Any, schema: Any, pointer: str) -> set[str] | None:
 
 
 def _children(part: dict[str, Any], pointer: str) -> Iterator[tuple[Any, str]]:
-    """Yields the in-place subschemas of a schema with their pointers, except the targets of references."""
+    """Yields the in-place subschemas of a schema with their pointers. Omits the target of `$ref`."""
     for keyword in ("allOf", "anyOf", "oneOf"):
         for i, child in enumerate(_list(part, keyword)):
             yield child, child_pointer(pointer, keyword, i)

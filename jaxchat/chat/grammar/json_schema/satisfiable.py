@@ -1,4 +1,4 @@
-"""Checks that a schema has a finite value. An answer to a schema that requires itself could begin but never end."""
+"""Checks that a finite value satisfies a schema. If a schema requires itself, an answer could begin but never end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_satisfiable(schema: dict[str, Any]) -> None:
 
 
 def _satisfiable(part: Any, satisfiable: set[str]) -> bool:
-    """Returns whether `part` has a finite value, given the definitions that are known to have one."""
+    """Returns whether `part` has a finite value. `satisfiable` names the definitions that are known to have one."""
     if isinstance(part, bool):
         return part
     if "$ref" in part and part["$ref"].removeprefix("#/$defs/") not in satisfiable:

@@ -1,8 +1,8 @@
 """Checks a request's JSON Schema keyword by keyword and rewrites it so that the grammar library enforces all of it.
 
-An undeclared property is one that none of `properties`, `patternProperties` and `required` names. Such properties are
-generated only if `additionalProperties` asks for them, or if the schema has none of these keywords. JSON Schema itself
-would allow them in other cases too.
+A property is undeclared if it is named by none of `properties`, `patternProperties` and `required`. Answers have
+undeclared properties only if the schema has `additionalProperties` or none of these three keywords. JSON Schema itself
+allows undeclared properties wherever `additionalProperties` does not exclude them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NOT_OBJECTS = [name for name in keywords.TYPES if name != "object"]
 def translate(
     root: dict[str, Any], prefix: str = "", *, strict: bool = False
 ) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """Returns the schema for the grammar library, and by keyword the JSON pointers at which the keyword stands.
+    """Returns the schema for the grammar library, and a dict with the JSON pointers of each keyword in `root`.
 
     Args:
         root: the request's schema.
@@ -36,8 +36,8 @@ def translate(
         strict: whether unknown keywords are errors. Otherwise they are annotations.
 
     Raises:
-        UnsupportedSchema: a keyword or a value cannot be enforced, or no finite value satisfies the schema. Or the
-            schema has more than 20,000 subschemas, or `oneOf`, `not` and `if` take more than 20,000 comparisons.
+        UnsupportedSchema: a keyword or a value cannot be enforced, or no finite value satisfies the schema. Also if the
+            schema has more than 20,000 subschemas, or if `oneOf`, `not` and `if` take more than 20,000 comparisons.
         RecursionError: the schema is nested too deep.
     """
     translator = Translator(Document(root, strict), prefix)
@@ -76,11 +76,11 @@ class Translator:
         return result | {"$defs": definitions} if definitions else result
 
     def part(self, schema: Any, pointer: str, *, merged: bool = False) -> dict[str, Any] | bool:
-        """Translates a subschema and records where its keywords stand.
+        """Translates a subschema and records the JSON pointers of its keywords.
 
         Args:
             schema: the subschema.
-            pointer: its JSON pointer.
+            pointer: JSON pointer of the subschema.
             merged: whether the result will be intersected with the schemas around it.
 
         Raises:
@@ -153,7 +153,7 @@ class Translator:
         return f"#/$defs/{self._definitions[key]}"
 
     def _close(self, schema: dict[str, Any], pointer: str, result: dict[str, Any]) -> None:
-        """Restricts the properties of an intersection to those that one of its parts mentions."""
+        """Restricts the properties of an intersection to names that at least one of its schemas mentions."""
         names = names_in_place(self._document.root, schema, pointer)
         if names is not None:
             members = {
@@ -165,7 +165,7 @@ class Translator:
 
 
 def _add(result: dict[str, Any], part: dict[str, Any]) -> None:
-    """Adds translated keywords to `result`. Joins `allOf` if `result` and `part` both have it."""
+    """Adds the translated keywords of `part` to `result`. If both have `allOf`, joins the two lists."""
     both = [*result.get("allOf", []), *part.get("allOf", [])]
     result |= part
     if both:

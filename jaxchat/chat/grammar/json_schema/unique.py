@@ -1,4 +1,4 @@
-"""Writes arrays of distinct items as a list of all such arrays, for items with few values."""
+"""Lists all arrays of distinct items, for `uniqueItems`. The items must have few possible values."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _FINITE = {"type", "const", "enum", "minimum", "maximum", "$ref", "anyOf"}
 def distinct_arrays(document: Document, schema: Schema, pointer: str) -> list[list[Any]]:
     """Returns the arrays of distinct items that satisfy a schema with `uniqueItems`.
 
-    If the items have at most 4 values, every order of them is listed. If they have 5 to 8 values, only arrays in the
-    order of the schema are listed.
+    If the items have at most 4 possible values, the result has arrays in every order of these values. If the items have
+    5 to 8 possible values, the result only has arrays in the order in which the schema lists the values.
 
     Raises:
-        UnsupportedSchema: the items have more than 8 values, are not described by `items` alone, or have a reference
-            without target.
+        UnsupportedSchema: the items have more than 8 possible values, are not described by `items` alone, or have a
+            reference without target.
     """
     values = None if "prefixItems" in schema else finite_values(document, schema.get("items", True))
     if values is None or len(values) > MAX_VALUES:
@@ -39,7 +39,7 @@ def distinct_arrays(document: Document, schema: Schema, pointer: str) -> list[li
 
 
 def finite_values(document: Document, schema: Any, depth: int = 0) -> list[Any] | None:
-    """Returns all values of a schema without repetition, or None if they are unlimited or unknown.
+    """Returns all values that a schema allows, without repetition, or None if they are unlimited or unknown.
 
     Args:
         document: the whole document.

@@ -48,10 +48,10 @@ def _multiple(value: Any, pointer: str) -> int | float:
 
 
 def _bound(value: Any, pointer: str, keyword: str) -> int | float | None:
-    """Returns a bound of a number, or None if all numbers that an answer may have satisfy it.
+    """Returns a bound of a number, or None if the bound allows all numbers that an answer may contain.
 
-    A bound that double precision cannot represent is tightened. Raises UnsupportedSchema for a value that
-    `keywords.number` refuses, and for a bound of more than 17 digits that some number violates.
+    If double precision cannot represent the bound, returns the next stricter bound. Raises UnsupportedSchema for a
+    value that `keywords.number` refuses, and for a bound of more than 17 digits that does not allow all numbers.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) <= keywords.MAX_NUMBER:
         return keywords.number(value, pointer, keyword)
@@ -75,7 +75,7 @@ def translate_string(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
         pointer: the JSON pointer of `schema`.
 
     Raises:
-        UnsupportedSchema: a keyword has an invalid value.
+        UnsupportedSchema: a keyword has an invalid or unsupported value.
     """
     result: dict[str, Any] = {
         keyword: keywords.count(schema[keyword], pointer, keyword, keywords.MAX_LENGTH)
@@ -104,7 +104,7 @@ def pattern(value: Any, pointer: str, keyword: str) -> str:
 
 
 def _patterns(value: Any, location: str) -> dict[str, Any]:
-    """Translates a pattern. One that begins with lookaheads becomes several.
+    """Translates a pattern. If it begins with lookaheads, the result is a `pattern` and an `allOf` of further patterns.
 
     Raises:
         UnsupportedSchema: the value is not a string, or not a supported regular expression.
@@ -120,10 +120,13 @@ def _patterns(value: Any, location: str) -> dict[str, Any]:
 
 
 def _format(name: Any, pointer: str, result: dict[str, Any], beside: Any) -> None:
-    """Adds a format that can be enforced to `result`. Other formats are annotations.
+    """Adds a format to `result` if it can be enforced. A format that cannot be enforced is an annotation.
 
-    Formats of times are annotations too if a pattern covers the whole text. Generators describe times without a zone or
-    seconds in this way. Raises UnsupportedSchema if `name` is not a string.
+    `time` and `date-time` are annotations too if `beside`, the pattern of the schema, covers the whole text. Generators
+    of schemas describe times without a zone or seconds by such a pattern.
+
+    Raises:
+        UnsupportedSchema: `name` is not a string.
     """
     if not isinstance(name, str):
         raise UnsupportedSchema(child_pointer(pointer, "format"), "expected the name of a format.", "format")
