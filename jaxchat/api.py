@@ -23,7 +23,7 @@ from jaxchat.chat.prompt.template_variables import day_source
 from jaxchat.chat.prompt.tokenizer import load_tokenizer, missing_tokens
 from jaxchat.chat.response.reasoning import check_markers
 from jaxchat.chat.session import ChatSession
-from jaxchat.checkpoints.find_model import find_model
+from jaxchat.checkpoints.find_model import check_model as check_model
 from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS
 from jaxchat.client import AsyncClient, Client
 from jaxchat.client.local import AsyncLocalTransport, LocalTransport
@@ -172,7 +172,7 @@ def load_session(
     from jaxchat.runtime.load import load_runner
     from jaxchat.runtime.multihost import LeadingRunner
 
-    directory = find_model(model, engine.cache_dir)
+    directory = check_model(model, engine.cache_dir)
     chat = chat or ChatConfig()
     template = load_template(
         directory, chat.tool_format, chat.reasoning_format, chat.template_kwargs, day_source(chat.fixed_day)
@@ -297,4 +297,4 @@ def convert(
     def progress(done: int, total: int) -> None:
         report("reading weights", done, total)
 
-    return write(find_model(source), destination.expanduser(), dtype=dtype, quantize=quantize, progress=progress)
+    return write(check_model(source), destination.expanduser(), dtype=dtype, quantize=quantize, progress=progress)

@@ -11,6 +11,8 @@ from typing import Any
 
 from jaxchat import bundled
 from jaxchat.errors import ModelError
+from jaxchat.hub import download
+from jaxchat.model_diagnosis import base_of_adapter, describe_directory, describe_file, nearest_path
 
 SINGLE, INDEX, ORBAX = "model.safetensors", "model.safetensors.index.json", "orbax.json"
 GGUF = "gguf.json"
@@ -67,10 +69,12 @@ def find(model: str) -> Path:
         return bundled.path()
     directory = Path(model).expanduser()
     if directory.is_file():
-        raise ModelError(f"{model}: a file, not the directory of a model; name its folder")
+        raise ModelError(f"{model}: {describe_file(model)}")
     if not directory.is_dir():
         directory = _download(model)
     check_contents(directory)
+    if not (directory / "config.json").is_file():
+        raise ModelError(f"{model}: {describe_directory(directory)}")
     return directory
 
 
@@ -108,18 +112,15 @@ def _begins_model(path: Path) -> bool:
 
 
 def _download(model: str) -> Path:
+    nearest = nearest_path(model)
     if model.endswith(".gguf"):
-        raise ModelError(f"{model}: no such file")
+        raise ModelError(f"{model}: no such file{nearest}")
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
-        raise ModelError(f"{model}: no such directory, and not a hub id of the form owner/name")
+        raise ModelError(f"{model}: no such directory, and not a hub id of the form owner/name{nearest}")
     try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise ModelError(f"{model}: fetching from the hub needs `pip install 'jaxchat[hub]'`") from None
-    try:
-        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors", "*.jinja"]))
-    except Exception as error:  # the hub client raises many types, all of them failures to download
-        raise ModelError(f"{model}: no such directory, and the hub did not provide it ({error})") from None
+        return download(model)
+    except ModelError as error:
+        raise ModelError(f"{error}{nearest}") from None
 
 
 def check_contents(directory: Path) -> None:
@@ -138,7 +139,9 @@ def check_contents(directory: Path) -> None:
         if name in names and servable:
             raise ModelError(f"{directory}: holds an adapter ({name}) beside the weights; {_MERGE}, or move it away")
         if name in names:
-            raise ModelError(f"{directory}: holds an adapter ({name}) without its base model; {_MERGE}")
+            base = base_of_adapter(directory)
+            named = f" {base}" if base else ""
+            raise ModelError(f"{directory}: holds an adapter ({name}) without its base model{named}; {_MERGE}")
     if servable:
         return
     for pattern, advice in _OTHER_FORMATS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from serving.addresses import check_free
 from serving.auth import ApiKeys, read_keys
 from serving.backend import ChatBackend
 from serving.config import RestConfig, ServeConfig
@@ -85,6 +86,25 @@ class Servers:
         return f"{url(self._metrics)}/metrics" if self._metrics else ""
 
 
+def check_addresses(config: ServeConfig) -> None:
+    """Checks that all ports of `config` are free, before a model is loaded.
+
+    Raises:
+        OSError: a port is taken, or the address cannot be used. The message names the flag that sets the port.
+        ValueError: two servers would have the same port.
+    """
+    ports = {"--grpc-port": config.grpc_port, "--rest-port": config.rest_port, "--metrics-port": config.metrics_port}
+    flags: dict[int, str] = {}
+    for flag, port in ports.items():
+        if port is None:
+            continue
+        if port in flags:
+            raise ValueError(f"{flags[port]} and {flag} must differ, got {port} for both")
+        if port:  # 0 picks a free one
+            flags[port] = flag
+        check_free(config.host, port, flag)
+
+
 def rest_server(
     backend: ChatBackend,
     config: RestConfig,
@@ -130,7 +150,7 @@ def _metrics_server(metrics: Metrics, host: str, port: int, tls: ServerTls | Non
     from serving.rest.metrics import create_metrics_app  # the extra `rest`
     from serving.rest.server import RestServer
 
-    return RestServer(create_metrics_app(metrics), host=host, port=port, tls=tls)
+    return RestServer(create_metrics_app(metrics), host=host, port=port, tls=tls, flag="--metrics-port")
 
 
 def _address(server: GrpcServer | RestServer) -> str:

@@ -19,7 +19,9 @@ LEAVES = {
     "jaxchat.config",
     "jaxchat.errors",
     "jaxchat.fingerprint",
+    "jaxchat.hub",
     "jaxchat.json_text",
+    "jaxchat.model_diagnosis",
     "jaxchat.model_directory",
     "jaxchat.quantised",
     "jaxchat.registry",
@@ -64,7 +66,11 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.registry":        (set(),                                                        HEAVY | RPC),
     "jaxchat.quantised":       (set(),                                                        HEAVY | RPC),
     "jaxchat.compat":          (set(),                                                        RPC),
-    "jaxchat.model_directory": ({"jaxchat.errors", "jaxchat.bundled"},                        HEAVY | RPC),
+    "jaxchat.__main__":        ({"serving.cli.main"},                                         HEAVY | RPC),
+    "jaxchat.hub":             ({"jaxchat.errors"},                                           HEAVY | RPC),
+    "jaxchat.model_diagnosis": (set(),                                                        HEAVY | RPC),
+    "jaxchat.model_directory": (
+        {"jaxchat.errors", "jaxchat.bundled", "jaxchat.hub", "jaxchat.model_diagnosis"},      HEAVY | RPC),
     "jaxchat.bundled":         (set(),                                                        HEAVY | RPC),
     "jaxchat.v1":              ({"jaxchat.v1"},                                               HEAVY),
     "jaxchat.openai_json":     (WIRE,                                                        HEAVY | {"grpc", "numpy"}),
@@ -138,11 +144,12 @@ def test_what_jax_may_move_is_imported_in_one_place():
 
 
 @pytest.mark.parametrize(
-    "module", ["jaxchat.client", "jaxchat.openai_json", "jaxchat.chat.request.validate", "serving.cli.main"]
+    "module", ["jaxchat.client", "jaxchat.openai_json", "jaxchat.chat.request.validate", "serving.cli.commands"]
 )
 def test_light_modules_load_nothing_heavy(module):
     heavy = ["jax", "flax", "numpy", "tokenizers", "starlette", "uvicorn", "aiohttp", "matplotlib"]
-    code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
+    use = "serving.cli.commands.parser()" if module == "serving.cli.commands" else "pass"  # imports all
+    code = f"import sys, {module}; {use}; print([name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert result.stdout.strip() == "[]"
 
@@ -168,7 +175,7 @@ sys.meta_path.insert(0, Missing())
         ("import jaxchat; print(jaxchat.Client('127.0.0.1:1').chat.completions.create)", "Completions.create"),
         ("import jaxchat; print(jaxchat.ChatError, jaxchat.ModelError, jaxchat.EngineConfig)", "EngineConfig"),
         ("import jaxchat\ntry: jaxchat.load()\nexcept ImportError as error: print(error)", "'jaxchat[engine]'"),
-        ("try: import serving.cli.main\nexcept SystemExit as error: print(error)", "'jaxchat[server]'"),
+        ("import sys, serving.cli.main as m; sys.stderr = sys.stdout; m.main(['serve'])", "'jaxchat[server]'"),
     ],
 )
 def test_a_plain_install_is_a_client_and_names_the_extra_for_more(code: str, says: str):

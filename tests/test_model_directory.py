@@ -75,12 +75,6 @@ def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, name: str) -> None:
             use(str(tmp_path))
 
 
-def test_a_file_in_place_of_a_directory(tmp_path: Path) -> None:
-    (tmp_path / WEIGHTS).touch()
-    with pytest.raises(ModelError, match=rf"{WEIGHTS}: a file, not the directory of a model; name its folder"):
-        find(str(tmp_path / WEIGHTS))
-
-
 def test_a_gguf_file_that_does_not_exist() -> None:
     with pytest.raises(ModelError, match=r"a/none\.gguf: no such file$"):
         find("a/none.gguf")

@@ -7,6 +7,7 @@ from pathlib import Path
 from jaxchat.checkpoints.gguf.view import view
 from jaxchat.config import AUTO
 from jaxchat.model_directory import find, gguf_file
+from jaxchat.models.families import read_config
 
 
 def find_model(model: str, cache_dir: str | None = AUTO) -> Path:
@@ -25,3 +26,22 @@ def find_model(model: str, cache_dir: str | None = AUTO) -> Path:
     """
     file = gguf_file(model)
     return view(file, cache_dir) if file else find(model)
+
+
+def check_model(model: str, cache_dir: str | None = AUTO) -> Path:
+    """Finds a model, downloads it if it is a hub id, and checks that its architecture is supported.
+
+    Takes a second, because weights are not read. Returns the model's directory.
+
+    Args:
+        model: "bundled", a model directory, a GGUF file, or a hub id.
+        cache_dir: where views are kept, as in `jaxchat.cache.cache_folder`.
+
+    Raises:
+        ModelError: the model is not found, cannot be served, or is damaged.
+        OSError: `cache_dir` is a path that cannot be created or written.
+        ValueError: `cache_dir` is empty.
+    """
+    directory = find_model(model, cache_dir)
+    read_config(directory)
+    return directory

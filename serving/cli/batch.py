@@ -33,7 +33,6 @@ _EVERY = 10.0  # seconds between two lines of progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("input", metavar="INPUT", type=Path, help="file with a request on each line")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="file to write, or to continue")
     add_flags(parser, BatchConfig, "batch")

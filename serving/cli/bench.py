@@ -24,7 +24,6 @@ from serving.rest_client import base_url, open_session
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("url", metavar="URL", help="the server, as http://host:8000")
     add_flags(parser, BenchConfig, "load")
     add_flags(parser, RestClientConfig, "server")

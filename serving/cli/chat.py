@@ -1,33 +1,37 @@
-"""Chat in the terminal. /reset clears the conversation, /system TEXT sets instructions, /exit or Ctrl-D quits.
+"""Chat in the terminal, or answer one question.
 
-Ctrl-C stops an answer. A question on the command line is answered without a conversation.
+With a question on the command line or in a pipe, answers it and ends. Text from a pipe or a file comes in front of a
+question on the command line: `cat notes.txt | jaxchat chat "Summarise this."`
+
+Without a question, begins a conversation. /help lists its commands, Ctrl-C stops an answer, Ctrl-D quits.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from importlib.util import find_spec
+import os
+from contextlib import closing
 from pathlib import Path
 
 from jaxchat.cache import cache_folder
-from jaxchat.client import ChatCompletionChunk, Client, Delta, MessageParam, tls_credentials
+from jaxchat.client import Client, tls_credentials
 from jaxchat.config import ChatConfig, EngineConfig
 from jaxchat.errors import ChatError
+from jaxchat.settings import advice
 from serving.cli.environment import quiet_compiler
 from serving.cli.flags import add_flags
+from serving.cli.interrupt import ending_at_once
 from serving.cli.progress import Progress
-from serving.offline.recorder import recorded
+from serving.terminal.conversation import Answerer, AnswerOptions, ClientModel, Conversation, Models
+from serving.terminal.dialogue import Dialogue
+from serving.terminal.display import Display, is_terminal_input, piped_text
 
 TEMPLATE_SETTINGS = ("template_date", "chat_template_kwargs")
-Ask = Callable[[list[MessageParam]], AbstractContextManager[Iterator[ChatCompletionChunk]]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("question", nargs="?", help="question to answer before exiting")
+    text = "question to answer; without one, and without text from a pipe, begins a conversation"
+    parser.add_argument("question", nargs="*", metavar="QUESTION", help=text)
     parser.add_argument(
         "--model", help="model directory, GGUF file, hub id or 'bundled'; with --connect, a model id of that server"
     )
@@ -45,119 +49,118 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="makes answers repeatable")
     text = "append each question with its answer to FILE, for `jaxchat replay`"
     parser.add_argument("--record", type=Path, metavar="FILE", help=text)
+    text = "show what the model thinks before it answers (default: at a terminal, dimmed; not in pipes)"
+    parser.add_argument("--show-thinking", action=argparse.BooleanOptionalAction, help=text)
     parser.add_argument("--max-tokens", type=int, metavar="TOKENS", help="maximum length of an answer")
     add_flags(parser, EngineConfig, "engine, if a model is loaded", only=("cache_dir",))
     add_flags(parser, ChatConfig, "requests, if a model is loaded", only=TEMPLATE_SETTINGS)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Chats until the user quits, and returns 0.
+    """Answers the question, or chats until the user quits. Returns 0.
 
     Raises:
-        ChatError: the question on the command line fails, or the server cannot be reached.
+        ChatError: the question fails, or the server cannot be reached.
+        KeyboardInterrupt: Ctrl-C ended the answer to the question.
         ModelError: the model cannot be loaded.
-        OSError, ValueError: a file or a setting is unusable.
+        OSError, ValueError: a file or a setting is unusable, or there is neither a question nor a terminal.
     """
-    chat = Conversation(_ask(args), args.system)
-    if args.question is not None:
-        chat.say(args.question)
+    models = _ServerModels(args) if args.connect else _LoadedModels(args)
+    with closing(models):
+        return _chat(models, args)
+
+
+def _chat(models: _ServerModels | _LoadedModels, args: argparse.Namespace) -> int:
+    question = _question(args)
+    options = AnswerOptions(temperature=args.temperature, seed=args.seed, max_tokens=args.max_tokens)
+    display = Display.detect(os.environ, thoughts=args.show_thinking)
+    with ending_at_once():
+        conversation = Conversation(models.first(), args.system, options, display)
+        dialogue = Dialogue(conversation, models)
+        if not question:
+            dialogue.greet()
+    if question:
+        conversation.say(question)
     else:
-        _interact(chat)
+        dialogue.run()
     return 0
 
 
-class Conversation:
-    """A conversation in the terminal.
+def _question(args: argparse.Namespace) -> str:
+    """Returns the question of the command line and of standard input, "" for a conversation.
 
-    Args:
-        ask: sends messages and returns the streamed answer.
-        system: text of the system message; None for none.
+    Raises:
+        ValueError: there is neither a question nor a terminal, or the input is not text.
+    """
+    parts = [part for part in ("" if is_terminal_input() else piped_text(), " ".join(args.question)) if part.strip()]
+    if not parts and not is_terminal_input():
+        raise ValueError("no question: give one on the command line or in standard input, or use a terminal")
+    return "\n\n".join(parts)
+
+
+class _ServerModels(Models):
+    """The models of the server of `--connect`.
+
+    `close` must be called: gRPC may wait forever for a channel that is open when the interpreter ends.
     """
 
-    def __init__(self, ask: Ask, system: str | None):
-        self._ask = ask
-        self._system = system
-        self._turns: list[MessageParam] = []
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._client = _connect(args)
 
-    def reset(self) -> None:
-        self._turns = []
-
-    def instruct(self, system: str) -> None:
-        self._system = system or None
-
-    def say(self, text: str) -> None:
-        """Sends a message and prints the answer. Ctrl-C stops the answer. Raises `ChatError` if the answer fails."""
-        turns: list[MessageParam] = [*self._turns, {"role": "user", "content": text}]
-        system: list[MessageParam] = [{"role": "system", "content": self._system}] if self._system else []
-        answer: MessageParam = {"role": "assistant", "content": ""}
+    def first(self) -> Answerer:
         try:
-            with self._ask(system + turns) as chunks:
-                for choice in (choice for chunk in chunks for choice in chunk.choices):
-                    _print_delta(choice.delta, answer)
-        except KeyboardInterrupt:
-            print(" [stopped]", end="")
-        print()
-        self._turns = [*turns, answer]
+            return self.open(self._args.model) if self._args.model else self._model(None)
+        except ChatError as error:
+            if "failed to connect" not in str(error):
+                raise
+            advice = "is it running, and does it want --tls or not?"
+            raise ValueError(f"no server answers at {self._args.connect}: {advice}") from None
+
+    def open(self, name: str) -> Answerer:
+        names = self._names()
+        if name not in names:
+            hint = advice(name, names, str) or "."
+            raise ValueError(f"the server has no model {name}{hint} {self.describe()}")
+        return self._model(name)
+
+    def describe(self) -> str:
+        return f"The server has {', '.join(self._names())}."
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _model(self, name: str | None) -> ClientModel:
+        return ClientModel(self._client, name, self._args.record)
+
+    def _names(self) -> list[str]:
+        return [model.id for model in self._client.models.list()]
 
 
-def _print_delta(delta: Delta, answer: MessageParam) -> None:
-    """Prints new thoughts and text, and adds them to `answer`. Prints a blank line between thoughts and text."""
-    thoughts, text = delta.reasoning_content or "", delta.content or ""
-    if thoughts:
-        answer["reasoning_content"] = (answer.get("reasoning_content") or "") + thoughts
-    begins = bool(text and answer.get("reasoning_content") and not answer["content"])
-    answer["content"] = f"{answer['content']}{text}"
-    print(thoughts + "\n\n" * begins + text, end="", flush=True)
+class _LoadedModels(Models):
+    """Models that are loaded into this process, one at a time."""
 
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._loaded: ClientModel | None = None
 
-def _interact(chat: Conversation) -> None:
-    if find_spec("readline"):
-        import readline  # noqa: F401  gives input() line editing and history
-    while (line := _read_line()) is not None:
-        command, _, argument = line.partition(" ")
-        if command == "/exit":
-            return
-        if command == "/reset":
-            chat.reset()
-        elif command == "/system":
-            chat.instruct(argument.strip())
-        elif command.startswith("/"):
-            print("Commands: /reset, /system TEXT, /exit")
-        elif line:
-            _try(chat, line)
+    def first(self) -> ClientModel:
+        return self.open(self._args.model or "bundled")
 
+    def open(self, name: str) -> ClientModel:
+        """Loads a model, and then closes the one before it, which stays if the new one cannot be loaded."""
+        before, model = self._loaded, ClientModel(_load(self._args, name), None, self._args.record)
+        self._loaded = model
+        if before:
+            before.client.close()
+        return model
 
-def _read_line() -> str | None:
-    """Reads a line. Returns None at the end of input, and an empty line after Ctrl-C."""
-    try:
-        return input("> ").strip()
-    except EOFError:
-        print()
-        return None
-    except KeyboardInterrupt:
-        print()
-        return ""
+    def describe(self) -> str:
+        return "/model takes a model directory, a GGUF file, a hub id or bundled."
 
-
-def _try(chat: Conversation, text: str) -> None:
-    try:
-        chat.say(text)
-    except ChatError as error:
-        print(f"Error: {error}", file=sys.stderr)
-
-
-def _ask(args: argparse.Namespace) -> Ask:
-    client = _connect(args) if args.connect else _load(args)
-    model = args.model if args.connect and args.model else client.models.list()[0].id
-    options = {key: getattr(args, key) for key in ("temperature", "seed", "max_tokens")}
-
-    def ask(messages: list[MessageParam]) -> AbstractContextManager[Iterator[ChatCompletionChunk]]:
-        if args.record is None:
-            return client.chat.completions.create(model=model, messages=messages, stream=True, **options)
-        request = {"model": model, "messages": messages, "return_token_ids": True, **options}
-        return recorded(client, request, args.record)
-
-    return ask
+    def close(self) -> None:
+        if self._loaded:
+            self._loaded.client.close()
 
 
 def _connect(args: argparse.Namespace) -> Client:
@@ -176,12 +179,12 @@ def _connect(args: argparse.Namespace) -> Client:
     return Client(args.connect, api_key=key, credentials=credentials)
 
 
-def _load(args: argparse.Namespace) -> Client:
+def _load(args: argparse.Namespace, model: str) -> Client:
     quiet_compiler()
     from jaxchat.api import load_session  # imports jax
     from jaxchat.client.local import LocalTransport
 
     engine = EngineConfig(cache_dir=args.cache_dir)
     chat = ChatConfig(**{name: getattr(args, name) for name in TEMPLATE_SETTINGS})
-    progress = Progress(cache_folder(engine.cache_dir))
-    return Client(LocalTransport(load_session(args.model or "bundled", engine, progress, chat, tune_process=True)))
+    progress = Progress(cache_folder(engine.cache_dir), leave=False)
+    return Client(LocalTransport(load_session(model, engine, progress, chat, tune_process=True)))

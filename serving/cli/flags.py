@@ -6,12 +6,11 @@ The word `none`, in lower or upper case, means None for every setting that may b
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import Field, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from jaxchat.settings import advice, setting_types, without_none
+from jaxchat.settings import setting_types, without_none
 
 Config = TypeVar("Config")
 NONE = "none"
@@ -25,16 +24,39 @@ def add_flags(parser: argparse.ArgumentParser, config: type, title: str, only: C
         parser: receives the flags.
         config: the configuration class.
         title: heading of the flags in the help.
-        only: names of the settings to add; empty for all.
+        only: names of the settings to add, in that order; empty for all.
     """
     parser.epilog = NOTE
     group = parser.add_argument_group(title)
     types = setting_types(config)
-    for field in fields(config):
-        if only and field.name not in only:
-            continue
+    by_name = {field.name: field for field in fields(config)}
+    for name in only or by_name:
+        field = by_name[name]
         options = _reader(field, *without_none(types[field.name]))
         group.add_argument(_flag(field.name), dest=field.name, default=field.default, help=_help(field), **options)
+
+
+def add_sections(
+    parser: argparse.ArgumentParser,
+    config: type,
+    sections: Mapping[str, Sequence[str]],
+    other: str,
+    without: Collection[str] = (),
+) -> None:
+    """Adds the flags of a configuration class, grouped by subject.
+
+    Args:
+        parser: receives the flags.
+        config: the configuration class.
+        sections: the names of settings by the heading of their group in the help.
+        other: heading of the settings that are in none of the sections.
+        without: names of settings that get no flag.
+    """
+    for title, names in sections.items():
+        add_flags(parser, config, title, only=names)
+    listed = {name for names in (*sections.values(), without) for name in names}
+    if others := [field.name for field in fields(config) if field.name not in listed]:
+        add_flags(parser, config, other, only=others)
 
 
 def from_flags(args: argparse.Namespace, config: type[Config], **fixed: Any) -> Config:
@@ -73,17 +95,6 @@ def optional(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
-def refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
-    """Exits with status 2 if there are unknown arguments. The message names the most similar flag of `parser`."""
-    if not unknown:
-        return
-    flag = next((word.partition("=")[0] for word in unknown if word.startswith("--")), None)
-    if flag is None:
-        parser.error(f"unexpected argument: {unknown[0]}")
-    known = [_name(each) for each in re.findall(r"--[\w-]+", parser.format_usage())]
-    parser.error(f"unknown flag {flag}{advice(_name(flag), known, _flag)}")
-
-
 def _reader(field: Field[Any], kind: Any, none: bool) -> dict[str, Any]:
     """Returns the argparse options of a flag for `kind`, a type. With `none`, the flag also accepts the word `none`."""
     if kind is bool:
@@ -109,6 +120,8 @@ def _help(field: Field[Any]) -> str:
 def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
+    if default == ():
+        return NONE
     return f"{default:g}" if isinstance(default, float) else _text(default)
 
 
@@ -127,7 +140,3 @@ def _text(value: Any) -> str:
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def _name(flag: str) -> str:
-    return flag.removeprefix("--").replace("-", "_")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 
 from jaxchat.config import ChatConfig, EngineConfig
 from jaxchat.model_directory import model_id
-from serving.cli.flags import add_flags, from_flags
+from serving.cli.flags import add_sections, from_flags
+from serving.cli.sections import REQUESTS
 from serving.config import MultihostConfig, ServeConfig
 
 _NAMES = next(field for field in fields(ChatConfig) if field.name == "served_model_name")
@@ -30,14 +31,14 @@ class ModelChoice:
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that name models, and the flags with settings of chat requests."""
     text = "model directory, GGUF file, hub id, or 'bundled' for the small model in the package (default: bundled)"
-    parser.add_argument("--model", action="append", help=f"{text}; give it once for each model to serve")
+    group = parser.add_argument_group("models")
+    group.add_argument("--model", action="append", help=f"{text}; give it once for each model to serve")
     text = f"{_NAMES.metadata['help']}; for several models give it once for each --model, in the same order"
     default = f"(default: {_NAMES.metadata['default_text']})"
-    parser.add_argument(
+    group.add_argument(
         "--served-model-name", action="append", nargs="+", metavar="NAME", default=[], help=f"{text} {default}"
     )
-    others = [field.name for field in fields(ChatConfig) if field != _NAMES]
-    add_flags(parser, ChatConfig, "requests", only=others)
+    add_sections(parser, ChatConfig, REQUESTS, "other settings of requests", without=(_NAMES.name,))
 
 
 def models_from_flags(args: argparse.Namespace) -> list[ModelChoice]:

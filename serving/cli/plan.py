@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serving.cli.environment import quiet_compiler
@@ -18,6 +20,8 @@ from serving.cli.flags import optional, to_flags
 if TYPE_CHECKING:
     from jaxchat.api import Estimate, Plan
     from jaxchat.config import EngineConfig
+
+_ELSEWHERE = "path/to/"  # where the user keeps the model of a known shape
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,13 +92,13 @@ def table(model: str, plan: Plan) -> str:
     preposition = "on" if plan.replicas == 1 else "each on"
     placement = f"{preposition} {engine.tensor_parallel} of {plan.topology.devices} devices"
     rows = [
-        ("model", f"{model}, {plan.parameters / 1e9:,.2f} B parameters, {_precision(engine)}"),
+        ("model", f"{model}, {_count(plan.parameters)} parameters, {_precision(engine)}"),
         ("devices", f"{plan.topology.name}: {plan.replicas} replica{'s' * (plan.replicas > 1)} {placement}"),
         ("attention", plan.attention),
         ("fits", _verdict(plan)),
         ("", ""),
-        ("memory on a device", f"{_gib(plan.memory.total)} of {_gib(chip.memory)}"),
-        *((f"  {name}", _gib(size)) for name, size in asdict(plan.memory).items()),
+        ("memory on a device", f"{_size(plan.memory.total)} of {_size(chip.memory).strip()}"),
+        *((f"  {name}", _size(size)) for name, size in asdict(plan.memory).items()),
         (
             "KV capacity",
             f"{plan.capacity:,} tokens; {engine.slots} slots of {plan.full_length:,} take {plan.full_capacity:,}",
@@ -103,23 +107,49 @@ def table(model: str, plan: Plan) -> str:
         ("decode, 1 sequence", _line(plan.decode_one)),
         (f"decode, {engine.slots} sequences", _line(plan.decode_full)),
         (f"prefill, {engine.prefill_chunk} tokens", _speed(plan.prefill)),
-        ("", ""),
-        ("to serve", command(model, plan) if plan.fits else "-"),
     ]
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
+    lines = [f"{name:<{width}}  {value}".rstrip() for name, value in rows]
+    return "\n".join([*lines, *_serving(model, plan)])
+
+
+def _serving(model: str, plan: Plan) -> list[str]:
+    """Returns lines that say how to serve the model. The command is a line that can be copied as a whole."""
+    if not plan.fits:
+        return []
+    servable, hosts = _servable(model), plan.topology.hosts(plan.engine.tensor_parallel)
+    servers = plan.replicas // plan.engine.data_parallel
+    notes = []
+    if servable.startswith(_ELSEWHERE):
+        notes.append(f"with the directory of your copy of the model in place of {servable}")
+    if hosts > 1:
+        last = f"to {hosts - 1}" if hosts > 2 else "and 1"
+        notes.append(f"on each of {hosts} hosts, with their numbers 0 {last} for I and host 0's address for HOST")
+    if servers > 1:
+        notes.append(f"{servers} times, for {plan.replicas} replicas")
+    return ["", f"To serve it{', ' * bool(notes)}{'; '.join(notes)}:", command(model, plan)]
 
 
 def command(model: str, plan: Plan) -> str:
     """Returns the command that serves one copy of the model in the plan.
 
     If the plan needs several hosts, the command has two placeholders. Replace I by the host's number, counted from 0.
-    Replace HOST by the address of host 0.
+    Replace HOST by the address of host 0. For a known shape, the model is `path/to/` and its name.
     """
     engine = plan.engine
     hosts = plan.topology.hosts(engine.tensor_parallel)
     multihost = f" --processes {hosts} --process-id I --coordinator HOST:8476" if hosts > 1 else ""
-    return f"jaxchat serve --model {model} {' '.join(to_flags(engine))}{multihost}"
+    return f"jaxchat serve --model {shlex.quote(_servable(model))} {shlex.join(to_flags(engine))}{multihost}"
+
+
+def _servable(model: str) -> str:
+    """Returns what `--model` of `jaxchat serve` takes: the directory of a config file, not the file."""
+    path = Path(model).expanduser()
+    if model.lower() == "bundled" or path.is_dir():
+        return model
+    if path.is_file():
+        return str(path.parent) if path.name == "config.json" else model
+    return _ELSEWHERE + model
 
 
 def _precision(engine: EngineConfig) -> str:
@@ -142,12 +172,26 @@ def _facts_of(estimate: Estimate) -> dict[str, float]:
 
 def _line(estimate: Estimate) -> str:
     ratio = estimate.seconds / estimate.floor
-    return f"{_speed(estimate)} ({ratio:.2f} x the {1000 * estimate.floor:.2f} ms for reading weights and KV)"
+    return f"{_speed(estimate)} ({ratio:.2f} x the {_time(estimate.floor)} for reading weights and KV)"
 
 
 def _speed(estimate: Estimate) -> str:
-    return f"{1000 * estimate.seconds:8.2f} ms, {estimate.rate:8,.0f} tokens/s"
+    return f"{_time(estimate.seconds):>9}, {estimate.rate:10,.0f} tokens/s"
 
 
-def _gib(size: float) -> str:
-    return f"{size / 1024**3:7.2f} GiB"
+def _time(seconds: float) -> str:
+    for unit, factor in (("s", 1), ("ms", 1e3)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:,.2f} {unit}"
+    return f"{seconds * 1e6:,.1f} us"
+
+
+def _size(size: float) -> str:
+    for unit, exponent in (("GiB", 3), ("MiB", 2)):
+        if size >= 1024**exponent:
+            return f"{size / 1024**exponent:8,.2f} {unit}"
+    return f"{size / 1024:8,.2f} KiB"
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e9:,.2f} B" if number >= 1e9 else f"{number / 1e6:,.1f} M"

@@ -29,16 +29,18 @@ class Progress(ProgressBars):
     start needs this.
     """
 
-    def __init__(self, folder: Path | None = None, say: Say = to_stderr) -> None:
+    def __init__(self, folder: Path | None = None, say: Say = to_stderr, *, leave: bool = True) -> None:
         """Stores the arguments. Output begins with the first call.
 
         Args:
             folder: cache directory of kernels and programs. None means that they are not cached.
             say: a function that prints a line.
+            leave: whether a bar stays when its stage has ended.
         """
         super().__init__()
         self._cached = f"; kept in {folder}" if folder else ""
         self._say = say
+        self._leave = leave
         self._began = 0.0
         self._ended: set[str] = set()  # further replicas of the model repeat these stages
 
@@ -53,7 +55,7 @@ class Progress(ProgressBars):
         if stage in _LINES and (stage in _ENDS or not terminal):
             self._say(_LINES[stage].format(total=total, cached=self._cached))
         if terminal:
-            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, leave=True)
+            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, leave=self._leave)
 
     def _end(self) -> None:
         if self._bar is None and self._stage in _ENDS.keys() - self._ended:

@@ -21,7 +21,6 @@ from serving.offline.target import Target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("record", metavar="RECORD", type=Path, help="file with one or more requests and their answers")
     text = "output of a batch, whose input is RECORD"
     parser.add_argument("answers", metavar="ANSWERS", type=Path, nargs="?", help=text)

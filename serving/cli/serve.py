@@ -18,15 +18,17 @@ from jaxchat.errors import ModelError
 from jaxchat.openai_json import request_from_kwargs
 from serving.auth import read_keys
 from serving.backend import LocalBackend, Session
+from serving.cli import sections
 from serving.cli.environment import claim_gpu_memory, quiet_compiler
-from serving.cli.flags import add_flags, from_flags
+from serving.cli.flags import add_flags, add_sections, from_flags
+from serving.cli.interrupt import ending_at_once
 from serving.cli.model_flags import ModelChoice, add_model_flags, check_combination, models_from_flags
 from serving.cli.progress import Progress
 from serving.config import LogConfig, MultihostConfig, ServeConfig
 from serving.model_router import ModelRouter
 from serving.observability import logs
 from serving.observability.observers import check_extras, observe
-from serving.servers import Servers
+from serving.servers import Servers, check_addresses
 from serving.shutdown import drain, first, stop_signal
 from serving.tls import server_tls
 
@@ -44,8 +46,8 @@ Try it:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_flags(parser)
-    add_flags(parser, ServeConfig, "addresses and limits")
-    add_flags(parser, EngineConfig, "engine")
+    add_sections(parser, ServeConfig, sections.SERVER, "other settings of the server")
+    add_sections(parser, EngineConfig, sections.ENGINE, "engine: other settings")
     add_flags(parser, MultihostConfig, "multihost: several processes that serve one model")
     add_flags(parser, LogConfig, "log")
 
@@ -54,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     """Serves models. Returns 0 after a clean stop, 1 after a failure of an engine.
 
     Raises:
-        KeyboardInterrupt: SIGTERM or Ctrl-C arrived while a model was loading.
+        KeyboardInterrupt: SIGTERM or Ctrl-C arrived while a model was loading in a multihost group. Otherwise the
+            process ends then at once.
         Exception: any exception of loading or listening. In a multihost group, such an exception ends the process.
     """
     log_config = from_flags(args, LogConfig)
@@ -62,13 +65,15 @@ def run(args: argparse.Namespace) -> int:
     serve, engine, models = from_flags(args, ServeConfig), from_flags(args, EngineConfig), models_from_flags(args)
     multihost = from_flags(args, MultihostConfig)
     check_combination(models, serve, engine, multihost)
-    _check(serve)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # while loading, SIGTERM acts like Ctrl-C
+    _check(serve, listens=multihost.process_id == 0)
     folder, say = cache_folder(engine.cache_dir), logs.notices(log_config)
     claim_gpu_memory()
     quiet_compiler(log_config.log_level)
     if multihost.processes == 1:
-        return asyncio.run(_serve(_load(models, engine, folder, say), serve))
+        with ending_at_once():
+            sessions = _load(models, engine, folder, say)
+        return asyncio.run(_serve(sessions, serve))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # while loading, SIGTERM acts like Ctrl-C
     model, chat, progress = models[0].model, models[0].chat, Progress(folder, say)
     from jaxchat.api import load_session  # imports jax
     from serving.cli.multihost import exit_on_failure, lead, run_follower
@@ -83,13 +88,20 @@ def run(args: argparse.Namespace) -> int:
     return exit_on_failure(lambda: lead(model, engine, multihost, serve_as_leader))
 
 
-def _check(serve: ServeConfig) -> None:
-    """Checks settings and files before the slow loading. Raises ValueError if the servers could not start."""
+def _check(serve: ServeConfig, *, listens: bool) -> None:
+    """Checks settings, files and, for a process that listens, ports before the slow loading.
+
+    Raises:
+        OSError: a port is taken.
+        ValueError: the servers could not start.
+    """
     if serve.grpc_port is None and serve.rest_port is None:
         raise ValueError("nothing to serve: --grpc-port none and --rest-port none turn both servers off")
     check_extras(serve)
     read_keys(serve.api_keys)
     server_tls(serve.tls_cert, serve.tls_key, serve.tls_client_ca)
+    if listens:
+        check_addresses(serve)
 
 
 def _load(
@@ -98,6 +110,11 @@ def _load(
     """Loads models one after the other. Raises the exceptions of `jaxchat.api.load_session`, such as ModelError."""
     from jaxchat.api import load_session  # imports jax
 
+    if len(models) > 1:
+        from jaxchat.api import check_model
+
+        for each in models:  # before the first is loaded, which may take minutes
+            check_model(each.model, engine.cache_dir)
     sessions: list[Session] = []
     for number, each in enumerate(models, 1):
         if len(models) > 1:
@@ -127,7 +144,7 @@ async def _serve(sessions: Sequence[Session], serve: ServeConfig, leader: Leader
         _announce(sessions, servers, keyed=bool(serve.api_keys), playground=serve.playground)
         for session in sessions:
             await _ask(session, serve.startup_prompt)
-        print("Ready. Ctrl-C stops.", flush=True)
+        print("\nReady. Ctrl-C stops.", flush=True)
         await first(stop.wait(), *(session.failed.wait() for session in sessions))
         await servers.refuse()
         if failed := [session.model_id for session in sessions if session.failed.is_set()]:
@@ -158,7 +175,7 @@ def _watch_followers(leader: Leader, session: Session, stop: asyncio.Event) -> N
 
 
 def _announce(sessions: Sequence[Session], servers: Servers, *, keyed: bool, playground: bool) -> None:
-    lines = [line for session in sessions for line in session.summary()]
+    lines: list[tuple[str, str]] = []
     if servers.grpc_address:
         lines.append(("gRPC", servers.grpc_address))
     if servers.rest_address:
@@ -167,8 +184,9 @@ def _announce(sessions: Sequence[Session], servers: Servers, *, keyed: bool, pla
         lines.append(("playground", f"{servers.rest_url}/"))
     if servers.metrics_url:
         lines.append(("metrics", servers.metrics_url))
-    width = max(len(name) for name, _ in lines)
-    print("\n".join(f"{name:<{width}}  {value}" for name, value in lines))
+    blocks = [*(session.summary() for session in sessions), lines]
+    width = max(len(name) for block in blocks for name, _ in block)
+    print("\n\n".join("\n".join(f"{name:<{width}}  {value}" for name, value in block) for block in blocks) + "\n")
     if servers.rest_address:
         key = " -H 'Authorization: Bearer KEY'" if keyed else ""
         print(EXAMPLE.format(url=servers.rest_url, key=key, model=sessions[0].model_id))
@@ -181,4 +199,4 @@ async def _ask(session: Session, question: str | None) -> None:
     message = {"role": "user", "content": question}
     parsed = request_from_kwargs(model=session.model_id, messages=[message], temperature=0, max_tokens=64)
     answer = await session.complete(parsed.request, RequestContext(request_id="startup_prompt"))
-    print(f"\n> {question}\n{answer.choices[0].message.content}\n")
+    print(f"\n> {question}\n{answer.choices[0].message.content}")

@@ -11,6 +11,7 @@ from jaxchat.cache import cache_folder
 from jaxchat.config import ChatConfig, EngineConfig
 from serving.cli.environment import claim_gpu_memory, quiet_compiler
 from serving.cli.flags import add_flags, from_flags
+from serving.cli.interrupt import ending_at_once
 from serving.cli.progress import Progress
 from serving.config import RestClientConfig, RestConfig
 from serving.offline.target import AppTarget, Target, UrlTarget
@@ -74,7 +75,8 @@ def _load(args: argparse.Namespace) -> OpenTarget:
     quiet_compiler()
     from jaxchat.api import load_session  # imports jax
 
-    session = load_session(args.model or "bundled", engine, progress, chat, tune_process=True)
+    with ending_at_once():
+        session = load_session(args.model or "bundled", engine, progress, chat, tune_process=True)
 
     @asynccontextmanager
     async def target() -> AsyncIterator[Target]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
@@ -18,6 +17,7 @@ from jaxchat.chat.context import OpenCalls, RequestContext
 from jaxchat.client import grpc_errors
 from jaxchat.errors import ChatError, internal, invalid
 from jaxchat.v1 import service_pb2_grpc
+from serving.addresses import check_free
 from serving.auth import ApiKeys
 from serving.backend import ChatBackend, find_model, request_id_from
 from serving.grpc.methods import SERVICE, Undecodable, add_methods
@@ -176,7 +176,7 @@ class GrpcServer:
     async def start(self) -> None:
         """Starts to listen. Health reports NOT_SERVING until `set_serving`. Raises OSError if the address is taken."""
         await self.set_serving(False)
-        _check_free(self.host, self.port)
+        check_free(self.host, self.port, "--grpc-port")  # gRPC itself only logs why it cannot listen
         host = f"[{self.host}]" if ":" in self.host else self.host
         address = f"{host}:{self.port}"
         try:
@@ -199,13 +199,3 @@ class GrpcServer:
         """Waits at most `shutdown_grace` seconds for open chat calls, then cancels all calls."""
         await self._chat.open.wait(shutdown_grace)
         await self._server.stop(0)
-
-
-def _check_free(host: str, port: int) -> None:
-    """Raises OSError, with the reason, if the address cannot be used. gRPC itself only logs the reason."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise OSError(f"cannot listen for gRPC on {host}:{port}: {error.strerror}") from None

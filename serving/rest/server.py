@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from serving.addresses import listen
 from serving.tls import ServerTls
 
 
@@ -25,10 +25,11 @@ class RestServer:
         host: address to listen on.
         port: port to listen on. 0 picks a free one.
         tls: certificate and key. None means that connections are not encrypted.
+        flag: the flag that sets the port, for errors.
     """
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int, tls: ServerTls | None = None):
-        self.host, self.port = host, port
+    def __init__(self, app: ASGIApp, *, host: str, port: int, tls: ServerTls | None = None, flag: str = "--rest-port"):
+        self.host, self.port, self._flag = host, port, flag
         self.scheme = "https" if tls else "http"
         config = uvicorn.Config(
             app,
@@ -44,7 +45,7 @@ class RestServer:
 
     async def start(self) -> None:
         """Starts to listen. Raises OSError if the address is taken."""
-        listener = _listen(self.host, self.port)
+        listener = listen(self.host, self.port, self._flag)
         self.port = listener.getsockname()[1]
         self._task = asyncio.create_task(self._server.serve([listener]))
 
@@ -54,15 +55,3 @@ class RestServer:
             self._server.config.timeout_graceful_shutdown = shutdown_grace  # type: ignore[assignment]  # a float works: it is only a timeout
             self._server.should_exit = True
             await self._task
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(2048)  # the kernel queues connections until the server accepts them
-    except OSError as error:
-        listener.close()
-        raise OSError(f"cannot listen for REST on {host}:{port}: {error.strerror}") from None
-    return listener

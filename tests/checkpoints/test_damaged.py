@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from jaxchat.checkpoints.convert import convert
 from serving.cli import serve
 from serving.cli.main import main
+from tests.serving.process import FREE_PORTS
 
 Damage = Callable[[Path], object]
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -102,7 +103,7 @@ def largest(then: Callable[[str], Damage]) -> Damage:
 
 DEEP = '{"a": ' + "[" * 100_000
 DAMAGES: dict[str, tuple[Damage, str]] = {
-    "config missing": (missing("config.json"), r"config\.json: not found"),
+    "config missing": (missing("config.json"), r"a directory without config\.json, not a model"),
     "config empty": (written("config.json", ""), r"config\.json: not valid JSON"),
     "config with a comment": (written("config.json", '{"a": 1} // why'), r"config\.json: not valid JSON"),
     "config cut": (cut("config.json", -20), r"config\.json: not valid JSON"),
@@ -210,7 +211,7 @@ def test_a_damaged_model_is_refused_in_one_line(
     model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     damage(model)
     monkeypatch.setattr(serve, "_serve", lambda *_: pytest.fail("the model was served"))
-    assert main(["serve", "--model", str(model), "--cache-dir", "none"]) == 1
+    assert main(["serve", *FREE_PORTS, "--model", str(model), "--cache-dir", "none"]) == 1
     *before, line = capsys.readouterr().err.splitlines()
     assert before in ([], ["Loading weights."])
     assert line.startswith("jaxchat: ") and re.search(message, line), line

@@ -12,6 +12,7 @@ from pathlib import Path
 
 PATIENCE = 60  # seconds for a process to end
 MODULE = ("-m", "serving.cli.main")
+FREE_PORTS = ("--grpc-port", "0", "--rest-port", "0")  # for tests that get past the check of the ports
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,14 @@ def serve(model: Path, *flags: str, program: tuple[str, ...] = MODULE, log: Path
     return start("serve", "--model", str(model), "--grpc-port", "0", *sizes, *flags, program=program, log=log)
 
 
-def start(*arguments: str, program: tuple[str, ...] = MODULE, log: Path | None = None) -> Process:
+def start(*arguments: str, program: tuple[str, ...] = MODULE, log: Path | None = None, until: str = "Ready") -> Process:
     """Starts a command that serves REST on a free port, and waits until it is ready.
 
     Args:
         arguments: arguments of the command.
         program: arguments of Python that run the command.
         log: file for standard error; None for that of the tests.
+        until: how the line begins for which it waits.
     """
     command = [sys.executable, *program, *arguments, "--rest-port", "0"]
     with open(log, "w") if log else _inherited() as errors:
@@ -64,7 +66,7 @@ def start(*arguments: str, program: tuple[str, ...] = MODULE, log: Path | None =
     said = ""
     for line in process.stdout:
         said += line
-        if line.startswith("Ready"):
+        if line.startswith(until):
             break
     grpc, rest = re.search(r"gRPC +(\S+)", said), re.search(r"REST +(\S+)", said)
     assert rest, said

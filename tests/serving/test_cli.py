@@ -18,6 +18,7 @@ import pytest
 from jaxchat.config import ChatConfig
 from serving.cli.environment import quiet_compiler
 from serving.cli.main import main
+from tests.serving.process import FREE_PORTS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -112,14 +113,20 @@ def test_serve_lets_answers_finish_only_for_the_grace_time():
         (["serve", "--pages", "0"], "pages must be at least 1 or None, got 0"),
         (["serve", "--api-keys", ""], "api_keys must be a non-empty string or None, got ''"),
         (["serve", "--attention", "plain"], "attention 'plain' is now 'xla'"),
-        (["serve", "--tool-format", "xml"], "unknown tool format 'xml'; known: apertus, apriel, command-r"),
+        (
+            ["serve", *FREE_PORTS, "--tool-format", "xml"],
+            "unknown tool format 'xml'; known: apertus, apriel",
+        ),
         (["serve", "--cache-dir", "off"], "cache_dir 'off' is now None"),
         (["serve", "--prefill-buckets", "none", "64"], "'none' cannot stand beside other values"),
         (["rest", "--backend-cert", "a"], "backend_cert and backend_key belong together"),
         (["rest", "--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "--tls-cert /nowhere: No such file"),
         (["serve", "--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "--tls-cert /nowhere: No such file"),
         (["serve", "--metrics-port", "70000"], "metrics_port must be from 0 to 65535 or None, got 70000"),
-        (["serve", "--cache-dir", "/dev/null/x"], "cache_dir: /dev/null/x cannot be written (Not a directory)"),
+        (
+            ["serve", *FREE_PORTS, "--cache-dir", "/dev/null/x"],
+            "cache_dir: /dev/null/x cannot be written (Not a directory)",
+        ),
         (["chat", "--cache-dir", "/dev/null/x", "hi"], "cache_dir: /dev/null/x cannot be written (Not a directory)"),
         (["models", "/nonexistent"], "no config.json"),
         (["plan", "llama-3-8b", "--topology", "v5e:5x5"], "accepted: 1x1, 2x2, 2x4"),
@@ -181,7 +188,7 @@ def test_serve_takes_what_a_plan_counts_on_of_a_gpu_unless_told_otherwise(monkey
     monkeypatch.setattr(os, "environ", given)
     monkeypatch.setattr(signal, "signal", lambda *arguments: None)
     monkeypatch.setitem(sys.modules, "jaxchat.api", SimpleNamespace(load_session=load_session))
-    assert main(["serve", "--cache-dir", "none"]) == 1
+    assert main(["serve", *FREE_PORTS, "--cache-dir", "none"]) == 1
     assert seen == [taken]
 
 
@@ -195,7 +202,7 @@ def test_the_day_of_the_template_reaches_the_model(monkeypatch, command):
     monkeypatch.setattr(signal, "signal", lambda *arguments: None)
     monkeypatch.setitem(sys.modules, "jaxchat.api", SimpleNamespace(load_session=load_session))
     flags = ["--template-date", "2026-03-09", "--chat-template-kwargs", '{"thinking": false}', "--cache-dir", "none"]
-    assert main([command, *flags]) == 1
+    assert main([command, *flags, *(["Hello"] if command == "chat" else FREE_PORTS)]) == 1
     assert seen == [ChatConfig(template_date="2026-03-09", chat_template_kwargs='{"thinking": false}')]
 
 
@@ -235,7 +242,7 @@ def test_models_names_a_config_that_is_no_object(tmp_path, capsys):
 
 def test_a_damaged_gguf_file_is_refused_in_one_line(tmp_path, capsys):
     (tmp_path / "a.gguf").write_bytes(b"GGUF\3\0\0\0")
-    assert main(["serve", "--model", str(tmp_path), "--cache-dir", "none"]) == 1
+    assert main(["serve", *FREE_PORTS, "--model", str(tmp_path), "--cache-dir", "none"]) == 1
     assert capsys.readouterr().err == f"jaxchat: {tmp_path / 'a.gguf'}: ends in header; it is incomplete\n"
 
 
@@ -252,20 +259,3 @@ def test_one_question(server, capsys):
     assert capsys.readouterr().out == "hello you \n"
     request = server.session.requests[-1]
     assert (request.messages[0].text, request.seed, request.model) == ("be", 3, "fake")
-
-
-def test_conversation(server, capsys, monkeypatch):
-    lines = iter(["one", "/system be brief", "two", "/what", "full", "/reset", "three", "/exit"])
-    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
-    before = len(server.session.requests)
-    assert main(["chat", "--connect", server.grpc]) == 0
-    asked = [[m.text for m in request.messages] for request in server.session.requests[before:]]
-    assert asked == [
-        ["one"],
-        ["be brief", "one", "one ", "two"],
-        ["be brief", "one", "one ", "two", "two ", "full"],
-        ["be brief", "three"],
-    ]
-    output = capsys.readouterr()
-    assert output.out.startswith("one \ntwo \nCommands:")
-    assert "The queue is full" in output.err

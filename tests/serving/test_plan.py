@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import pytest
 
+from jaxchat import bundled
 from jaxchat.config import EngineConfig
 from serving.cli.flags import from_flags
 from serving.cli.main import _parser, main
@@ -56,3 +58,39 @@ def test_replicas_share_a_slice(capsys):
 def test_one_server_has_all_replicas_of_a_host(capsys):
     assert main(["plan", "qwen2.5-7b", "--topology", "v5e:2x4"]) == 0
     assert "--tensor-parallel 4 --data-parallel 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "model"),
+    [
+        (["bundled", "--topology", "v5e:1x1"], "To serve it:", "bundled"),
+        (
+            ["llama-3-8b", "--topology", "v5p:2x2x2"],
+            "To serve it, with the directory of your copy of the model in place of path/to/llama-3-8b; on each of 2 "
+            "hosts, with their numbers 0 and 1 for I and host 0's address for HOST:",
+            "path/to/llama-3-8b",
+        ),
+    ],
+)
+def test_the_last_line_is_a_command_to_paste(capsys, arguments, says, model):
+    assert main(["plan", *arguments]) == 0
+    *_, note, command = capsys.readouterr().out.splitlines()
+    assert note == says and command.startswith(f"jaxchat serve --model {model} --slots 64 ")
+
+
+def test_a_config_file_is_served_by_its_directory_whose_name_is_quoted(capsys, tmp_path):
+    directory = tmp_path / "a model"
+    directory.mkdir()
+    config = directory / "config.json"
+    config.write_bytes((bundled.path() / "config.json").read_bytes())
+    for path in (config, directory):
+        assert main(["plan", str(path), "--topology", "v5e:1x1"]) == 0
+        words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+        assert words[:4] == ["jaxchat", "serve", "--model", str(directory)]
+
+
+def test_numbers_have_units_that_fit_them(capsys):
+    assert main(["plan", "bundled", "--topology", "v5e:1x1"]) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"bundled, \d\.\d M parameters", output) and re.search(r"weights +\d\.\d\d MiB", output)
+    assert re.search(r"decode, 1 sequence +\d+\.\d us", output)

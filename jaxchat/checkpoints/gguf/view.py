@@ -43,6 +43,7 @@ def view(path: Path, cache_dir: str | None = AUTO) -> Path:
         ValueError: `cache_dir` is empty.
     """
     file = open_gguf(path)
+    find_architecture(model_keys(file))  # before the template, which models that do not chat lack
     directory = scratch_folder(cache_dir) / _FOLDER / digest(file)[:32]
     if all((directory / name).is_file() for name in _names(file)):
         return directory

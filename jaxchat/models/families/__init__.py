@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS, CheckedForm
 from jaxchat.errors import ModelError
+from jaxchat.model_diagnosis import kind_of_architecture
 from jaxchat.model_directory import check_contents, read_object
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.hf_config import HFConfigReader
@@ -119,7 +121,13 @@ def read_config(directory: Path) -> ModelConfig:
         RegistryError: an installed package with families cannot be imported, or offers a name that is taken.
     """
     check_contents(directory)
-    return from_hugging_face(read_object(directory / "config.json"))
+    path = directory / "config.json"
+    try:
+        return from_hugging_face(read_object(path))
+    except ModelError as error:
+        if not str(error).startswith("config.json"):
+            raise
+        raise ModelError(f"{directory}{os.sep}{error}") from None
 
 
 def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
@@ -178,5 +186,7 @@ def _architecture(keys: HFConfigReader) -> str:
         return named
     if by_type and (not named or named.endswith("Model") or named.lower() == by_type.lower()):
         return by_type
-    supported = ", ".join(FAMILIES.names())
+    if kind := kind_of_architecture(named):
+        raise ModelError(f"config.json: architecture {named} is {kind}, not a chat model")
+    supported = ", ".join(dict.fromkeys(name.partition("For")[0] for name in FAMILIES.names()))
     raise ModelError(f"config.json: architecture {named or 'unnamed'} is not supported; supported: {supported}")

@@ -1,0 +1,1 @@
+"""The parts of `jaxchat chat`: a conversation, its commands, and what the terminal shows."""
