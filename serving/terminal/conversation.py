@@ -65,11 +65,12 @@ class ClientModel:
 
     Raises:
         ChatError: the client's server cannot be reached.
+        ValueError: the server lists no model, and `name` is None.
     """
 
     def __init__(self, client: Client, name: str | None, record: Path | None) -> None:
         self.client = client
-        self.name = name or client.models.list()[0].id
+        self.name = name or _first_model(client)
         self._record = record
 
     def ask(
@@ -155,6 +156,13 @@ class Conversation:
         if reason == "length":
             print("[cut off at --max-tokens, or at the end of the model's context]", file=sys.stderr)
         self._turns += [question, answer]
+
+
+def _first_model(client: Client) -> str:
+    models = client.models.list()
+    if not models:
+        raise ValueError("the server lists no model: name one by --model")
+    return models[0].id
 
 
 def _add(choice: ChunkChoice, answer: MessageParam) -> None:

@@ -121,3 +121,7 @@ class Browser:
     def complaints(self) -> list[str]:
         """Returns errors and violations of the content security policy that the browser logged since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+Start = Callable[..., Browser]
+"""Starts a browser with a fresh profile. Keywords: width and height."""

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jaxchat.client import Client
+from jaxchat.client.local import LocalTransport
 from serving.auth import read_keys
 from serving.config import BackendConfig, RestConfig, ServeConfig
 from serving.observability.metrics import Metrics
 from serving.remote_backend import RemoteBackend
 from serving.servers import Servers, rest_server, url
 from serving.tls import server_tls
+from tests.contract.echo import EchoRunner, echo_session
+from tests.contract.place import Place
 from tests.serving.certificates import Certificates
 from tests.serving.fake_session import FakeSession
 
@@ -137,3 +142,34 @@ def run() -> Iterator[Callable[..., Running]]:
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Yields a function that starts a browser with a fresh profile."""
+    from tests.serving.browser import Browser
+
+    browsers: list[Browser] = []
+
+    def make(**size: int) -> Browser:
+        browsers.append(Browser(tmp_path / f"profile{len(browsers)}", **size))
+        return browsers[-1]
+
+    yield make
+    complaints = [complaint for browser in browsers for complaint in browser.complaints()]
+    for browser in browsers:
+        browser.close()
+    assert [text for text in complaints if "status of 4" not in text] == []
+
+
+@pytest.fixture(scope="module")
+def tiny_place(tiny_client: Client) -> Iterator[Place]:
+    with Place(tiny_client) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[tuple[Place, EchoRunner]]:
+    session, runner = echo_session()
+    with Client(LocalTransport(session)) as client, Place(client) as place:
+        yield place, runner
