@@ -14,6 +14,7 @@ import jaxchat
 from jaxchat import api
 from jaxchat.config import ChatConfig, EngineConfig
 from jaxchat.errors import ModelError
+from tests import tiny
 from tests.contract.echo import CHUNK, CONTEXT, PAGE, SOURCE, TEMPLATE, EchoRunner
 
 DAY = "2026-03-09"
@@ -25,7 +26,7 @@ ASKED = [{"role": "user", "content": "Hi"}]
 def model(tmp_path: Path) -> Path:
     """A model directory without weights, whose template asks for today."""
     texts = {
-        "config.json": "{}",
+        "config.json": json.dumps(tiny.CONFIG),
         "tokenizer.json": SOURCE,
         "tokenizer_config.json": json.dumps({"eos_token": "<|im_end|>"}),
         "chat_template.jinja": "{{ strftime_now('%d %b %Y') }}{{ ' quiet' if quiet }}" + TEMPLATE,

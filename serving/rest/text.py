@@ -83,7 +83,8 @@ class TextApi:
         asked = v1.GetCapabilitiesRequest(model=request.query_params.get("model"))
         found = capabilities_to_json(await self._backend.capabilities(asked, call_of(request)))
         endpoints = found["endpoints"]
-        endpoints["/v1/responses"] = {"fields": responses_fields(endpoints["/v1/chat/completions"]["fields"])}
+        chat = endpoints.get("/v1/chat/completions", {"fields": {}})
+        endpoints["/v1/responses"] = {"fields": responses_fields(chat["fields"])}
         return json_response(found)
 
     async def _parsed(self, request: Request, parse: Callable[..., T]) -> T:

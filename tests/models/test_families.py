@@ -100,7 +100,8 @@ def test_a_tensor_that_the_model_does_not_have_is_named(tmp_path: Path) -> None:
 def test_an_unknown_architecture_is_refused_with_the_list_of_those_supported(name: str) -> None:
     with pytest.raises(ModelError) as caught:
         from_hugging_face({**tiny.CONFIG, "architectures": [name]})
-    assert all(word in str(caught.value) for word in (f"{name} is not supported", *FAMILIES))
+    known = {family.partition("For")[0] for family in FAMILIES}
+    assert all(word in str(caught.value) for word in (f"{name} is not supported", *known))
 
 
 METHODS = ["hqq", "fbgemm_fp8", "modelopt", "torchao", "auto-round"]

@@ -21,6 +21,7 @@ from tests.serving.process import Process, serve, start
 
 pytestmark = pytest.mark.first
 PATIENCE = 120  # seconds for all answers of a test
+RECONNECT = 6  # seconds, more than between two attempts to connect
 
 
 class Replicas:
@@ -38,10 +39,12 @@ class Replicas:
         self.servers[index].stop(number)
 
     def revive(self) -> None:
-        """Starts the servers that have ended."""
-        for index, server in enumerate(self.servers):
-            if server.process.poll() is not None:
-                self.servers[index] = self._start(self.targets[index].rpartition(":")[2])
+        """Starts the servers that have ended, and waits until clients have connected to them again."""
+        ended = [index for index, server in enumerate(self.servers) if server.process.poll() is not None]
+        for index in ended:
+            self.servers[index] = self._start(self.targets[index].rpartition(":")[2])
+        if ended:
+            time.sleep(RECONNECT)
 
     def stop(self) -> None:
         for server in self.servers:

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 
 PATIENCE = 60  # seconds until a test gives up
 _AT_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # makes Ctrl-C a signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # which the tests may have been started without
 os.execv(sys.argv[1], sys.argv[1:])
 """
 
