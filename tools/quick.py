@@ -1,7 +1,7 @@
 """Runs the tests of all files changed on this branch. If they have none, runs quick tests of each layer: `make quick`
 
-A change in `jaxchat/planning/hlo.py` runs `tests/planning/test_hlo.py`, then the other tests of `tests/planning`. Of the
-tests of changed files, those that have not begun after 90 seconds are skipped and counted in the summary. The quick
+A change in `jaxchat/planning/hlo.py` runs `tests/planning/test_hlo.py`, then the other tests of `tests/planning`. Of
+the tests of changed files, those that have not begun after 90 seconds are skipped and counted in the summary. The quick
 tests of each layer are all run, because CI relies on them.
 """
 
