@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from types import TracebackType
+from typing import Any
 
 import grpc
 import httpx
@@ -52,6 +54,15 @@ class Place:
         self.asynchronous = AsyncClient(AsyncLocalTransport(self.session))
         self._channel = grpc.insecure_channel(self.grpc)
         self.stub = ChatServiceStub(self._channel)
+
+    def choices(self, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """Posts a request. Returns the choices of the answer, or those of all chunks if it is streamed."""
+        reply = self.http.post(path, json=body)
+        assert reply.status_code == 200, reply.text
+        if not body.get("stream"):
+            return reply.json()["choices"]
+        lines = [line[6:] for line in reply.text.split("\n\n") if line.startswith("data: {")]
+        return [choice for line in lines for choice in json.loads(line)["choices"]]
 
     def door(self, name: str) -> Door:
         return Door(name, self)

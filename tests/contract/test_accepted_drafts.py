@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -38,13 +37,7 @@ def told(choices: list[Any]) -> Told:
 
 
 def over_rest(place: Place, path: str, body: dict[str, Any]) -> Told:
-    reply = place.http.post(path, json=body)
-    assert reply.status_code == 200, reply.text
-    if body.get("stream"):
-        lines = [line[6:] for line in reply.text.split("\n\n") if line.startswith("data: {")]
-        choices = [choice for line in lines for choice in json.loads(line)["choices"]]
-    else:
-        choices = reply.json()["choices"]
+    choices = place.choices(path, body)
     both = ([index for choice in choices for index in choice.get(key, [])] for key in ("token_ids", "accepted_drafts"))
     return next(both), next(both)
 

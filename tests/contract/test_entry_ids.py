@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -17,13 +16,8 @@ PLAIN = {"token", "logprob", "bytes", "top_logprobs"}
 
 def entries(place: Place, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns all entries in `content` of the answer's log-probabilities."""
-    reply = place.http.post(path, json={"model": place.model, "seed": 3, "max_tokens": 30, "ignore_eos": True, **body})
-    assert reply.status_code == 200, reply.text
-    if body.get("stream"):
-        lines = [line[6:] for line in reply.text.split("\n\n") if line.startswith("data: {")]
-        choices = [choice for line in lines for choice in json.loads(line)["choices"]]
-    else:
-        choices = reply.json()["choices"]
+    body = {"model": place.model, "seed": 3, "max_tokens": 30, "ignore_eos": True, **body}
+    choices = place.choices(path, body)
     return [entry for choice in choices for entry in (choice["logprobs"] or {}).get("content") or []]
 
 
