@@ -165,8 +165,8 @@ class ModelInfo:
         logits: V, the number of logits, padding included.
         context: maximum length of a prompt with its answer, in tokens.
         queue: maximum number of sequences that wait for a slot.
-        block_size: tokens of a chunk of the prefix cache.
-        blocks: number of such chunks for which all copies of the model together have KV pages.
+        block_size: length of one chunk of the prefix cache, in tokens.
+        blocks: number of such chunks that fit into the KV pages of all copies of the model together.
         backend: the platform of jax, such as "cpu" or "tpu".
         fingerprint: the `system_fingerprint` of answers whose prompts do not depend on the day.
         raw_logprobs: whether reported log-probabilities are computed from the unchanged logits of the model.

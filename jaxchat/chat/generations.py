@@ -38,7 +38,7 @@ class Generations:
     Args:
         engine: the engine, not started.
         config: limits of requests.
-        queue: maximum number of sequences that wait for a slot, for the message of errors.
+        queue: maximum number of sequences that wait for a slot. The error for a full queue shows this number.
 
     Attributes:
         observers: informed of every token and of the end of every request.
@@ -89,7 +89,7 @@ class Generations:
     def observed(self, record: Record) -> Iterator[None]:
         """Counts a request as open while the block runs.
 
-        However the block ends, completes `record` and passes it to the observers.
+        At the end of the block, completes `record` and passes it to the observers, even if the block raises.
         """
         self._open.enter()
         try:

@@ -172,10 +172,10 @@ class ChatSession:
     ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
         """Yields the answer as chunks.
 
-        The first n chunks have the roles. The next chunks have the text, the calls and the end of each choice. The last
-        chunk has the usage, if it is requested.
+        The first chunks have the role, one chunk for each choice. The next chunks have the text, the calls and the end
+        of each choice. If the usage is requested, the last chunk has it.
 
-        Text that arrives while the reader is busy is joined to one chunk, so that a slow reader costs little memory.
+        Text that arrives while the reader is busy is joined into one chunk, so that a slow reader costs little memory.
 
         Raises:
             ChatError: the request is rejected before the first chunk, or fails at any time.
@@ -222,7 +222,7 @@ class ChatSession:
         return await self._token_ids.render(request)
 
     async def capabilities(self, request: v1.GetCapabilitiesRequest, call: RequestContext) -> v1.Capabilities:
-        """Returns the formats, the limits and the applied fields of requests. Raises `ChatError` for a wrong model."""
+        """Returns the fields and values that requests may have. Raises `ChatError` if `model` is unknown."""
         if request.HasField("model"):
             check_model(request, self.info.names)
         if self._capabilities is None:

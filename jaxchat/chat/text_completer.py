@@ -65,7 +65,7 @@ class TextCompleter:
     ) -> AsyncGenerator[v1.TextCompletion, None]:
         """Yields the answer in parts. Each part has new output of one choice.
 
-        A last part has the usage, if it is requested.
+        If the usage is requested, one more part at the end has it.
 
         Raises:
             ChatError: the request is rejected before the first part, or fails at any time.

@@ -87,8 +87,8 @@ class GrammarCompiler:
         Blocks and raises as `compiled` does.
 
         Args:
-            constraint: binds the answer after its thoughts.
-            thoughts: tells thoughts from the text that the constraint binds, before the first token; None if the
+            constraint: binds the tokens after the thoughts.
+            thoughts: a splitter that finds the end of the thoughts. It has not read any token yet. None if the
                 constraint binds all tokens.
         """
         grammar = self.compiled(constraint)

@@ -49,7 +49,7 @@ class SlowSchema(ChatError):
 
 @dataclass(frozen=True)
 class OutputConstraint:
-    """A limit of what an answer may contain. Equal constraints have the same grammar.
+    """A limit on what an answer may contain. Equal constraints have the same grammar.
 
     Attributes:
         answer: the schema or rule that an answer without calls must follow; None for any text.
@@ -72,7 +72,8 @@ class OutputConstraint:
         """Returns the grammar as text for the grammar library.
 
         Args:
-            error_of: returns the error of a grammar as text, or "". None if this constraint was probed before.
+            error_of: probes a grammar and returns its error as text, or "" for a valid grammar. None if this constraint
+                was probed before, so that the probes are skipped.
             tool_format: how the model writes calls, and answers without calls.
             writer: writes rules with the model's control tokens.
 
@@ -117,9 +118,9 @@ class OutputConstraint:
             raise invalid_schema(param, message) from None
 
     def _refused(self, tool_format: ToolFormat, rules: AnswerRules, writer: LarkWriter) -> tuple[str, str] | None:
-        """Looks for a function that the tool format cannot write even if it is the only function.
+        """Returns the request field and the error of the first function that the tool format cannot write.
 
-        Returns the request field and the error of the first such function, or None.
+        Tests each function alone, without the other functions. Returns None if the format can write each of them.
         """
         sources = self.calls.arguments if self.calls else ()
         for source, function in zip(sources, rules.functions, strict=True):

@@ -20,7 +20,7 @@ class FreeThoughts:
 
         Args:
             grammar: the grammar of the answer after its thoughts.
-            splitter: the splitter, before the first token.
+            splitter: the splitter. It has not read any token yet.
             stop_tokens: ids of the tokens that end an answer. Thoughts do not contain them.
         """
         self._grammar, self._splitter, self._stop_tokens = grammar, splitter, stop_tokens

@@ -127,9 +127,10 @@ class TokenConstraint:
         self._use.tokens += 1
 
     def forced(self) -> list[int]:
-        """Returns the probable next tokens if the grammar allows only one next text, such as the name of a field.
+        """Returns the probable next tokens; [] if the grammar allows several next texts.
 
-        Omits the last token of this text, because the model may prefer a longer token in its place.
+        If the grammar allows only one next text, such as the name of a field, returns the first tokens of this text.
+        Omits the last token of the text, because the model may prefer a longer token in its place.
         """
         text = b"" if self._ended else self._matcher.compute_ff_bytes()
         return list(self._tokenizer.tokenize_bytes(text[:_FORCED_BYTES])[:-1]) if text else []

@@ -73,8 +73,8 @@ def grammar_tokenizer(tokens: list[bytes], ends: list[int], encode: Encode | Non
     Args:
         tokens: bytes of each token by id, empty for control tokens.
         ends: ids of the stop tokens, at least one.
-        encode: encodes a text with the model's tokenizer. All ids must be below `len(tokens)`. None to split texts into
-            the longest tokens.
+        encode: encodes a text with the model's tokenizer. It must return ids below `len(tokens)`. If it is None, the
+            library splits a text into the longest tokens.
     """
     table: Any = _Table(tokens, ends, encode)
     tokenizer = LLTokenizer(table, n_vocab=len(tokens), eos_token=ends, slices=LLTokenizer.json_slices())
@@ -141,7 +141,7 @@ def receive(stream: BinaryIO) -> Any:
 
 
 def _limit_time(seconds: float) -> None:
-    """Lets a signal end this process after `seconds` more of processor time; 0 lifts the limit."""
+    """Allows this process `seconds` more of processor time. Then a signal ends the process. 0 removes the limit."""
     if hasattr(signal, "setitimer"):  # not on every system
         signal.setitimer(signal.ITIMER_PROF, seconds)
 

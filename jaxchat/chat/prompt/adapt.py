@@ -2,8 +2,8 @@
 
 Parts of a conversation that the template does not print are written as text into messages that it prints.
 
-The text that this module adds may contain control tokens, such as the tokens around calls. They are treated like the
-control tokens that the template writes, because they also appear in the rendering with decoys, see `control_tokens`.
+The text that this module adds may contain control tokens, such as the tokens around calls. The prompt has them as
+control tokens, not as text, because this module adds the same text to the decoys, see `control_tokens`.
 """
 
 from __future__ import annotations

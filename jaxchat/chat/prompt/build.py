@@ -110,10 +110,10 @@ def check_known_tokens(ids: list[int], tokenizer: ChatTokenizer, vocab: int, par
 
 
 def excess_tokens(text: str, tokenizer: ChatTokenizer, context: int) -> int:
-    """Returns 0 if a text may fit into the context. Otherwise returns the number of tokens in the text's beginning.
+    """Returns a number of tokens if a text is far too long for the context, and otherwise 0. Does not read all of it.
 
-    This number is more than twice `context`. Encodes only the beginning of a long text, so that such a text is refused
-    fast.
+    Takes the first `_PROBE * context` characters of a text that has more characters. If they have more than
+    `2 * context` tokens, the text is far too long, and the result is the number of these tokens.
     """
     probe = _PROBE * context
     count = tokenizer.count(text[:probe]) if len(text) > probe else 0
@@ -127,7 +127,7 @@ def _instruction(request: v1.ChatCompletionRequest) -> str:
 
 
 def _as_requested(error: ChatError, request: v1.ChatCompletionRequest, tool_choice: ToolChoice) -> ChatError:
-    """Returns the template's error with the request's name for `param`, such as `functions` in place of `tools`."""
+    """Returns the template's error with the field name that the client used, such as `functions` instead of `tools`."""
     param = error.param or ""
     if tool_choice.legacy and param.split(".")[0] == "tools":
         param = param.replace("tools", "functions", 1)

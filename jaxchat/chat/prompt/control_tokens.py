@@ -33,7 +33,7 @@ class ControlTokens:
 
         Args:
             library: the complete tokenizer.
-            spellings: the control tokens. A token that consists of white space is a control token in messages too.
+            spellings: the control tokens. Those that consist of white space remain control tokens in messages.
             changes: what the template may do to the text of messages.
         """
         spellings, self._cuts = set(spellings), changes.cuts

@@ -32,8 +32,8 @@ class Decoder:
     def bytes_of_added(self, token: str) -> bytes:
         """Returns the bytes of an added token.
 
-        With a byte-level vocabulary, these are the bytes of its spelling in UTF-8. Otherwise they are those that
-        `bytes_of` returns.
+        If the vocabulary is byte-level, returns the UTF-8 bytes of the token's spelling. Otherwise returns the same
+        bytes as `bytes_of`.
         """
         return token.encode() if self._alphabet else self.bytes_of(token)
 

@@ -55,7 +55,8 @@ def parse(source: str) -> nodes.Template:
 def _environment() -> ImmutableSandboxedEnvironment:
     """Returns the Jinja environment.
 
-    It lacks the function `strftime_now`. Each rendering passes this function, because its result depends on the day.
+    The environment lacks the function `strftime_now`, because its result depends on the day. Each rendering adds this
+    function to the variables of the template.
     """
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]

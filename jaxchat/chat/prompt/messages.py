@@ -103,9 +103,10 @@ def _legacy_id(key: str, length: int) -> dict[str, Any]:
 
 
 def _template_id(call_id: str, length: int) -> str:
-    """Returns the id of a call, as `length` letters and digits if the template requires that; 0 allows any id.
+    """Returns the id of a call in the form that the template requires.
 
-    Replaces any other id by the beginning of its hash, so that equal ids stay equal.
+    If `length` is 0, the template allows any id. Otherwise the id must consist of `length` letters and digits. An id of
+    another form is replaced by the beginning of its hash, so that equal ids stay equal.
     """
     if not length or re.fullmatch(rf"[a-zA-Z0-9]{{{length}}}", call_id):
         return call_id

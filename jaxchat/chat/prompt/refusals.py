@@ -74,7 +74,10 @@ def unreadable(name: str, settable: Collection[str], server_variables: Collectio
 
 
 def _first_refused(refuses: Callable[[int], bool], count: int) -> int:
-    """Returns the index of the item at fault: the first items are refused if, and only if, this item is among them.
+    """Returns the index of the item at fault: the last item of the shortest beginning that is refused.
+
+    For example, returns 2 if the first 2 items are accepted and the first 3 items are refused. Every longer beginning
+    must be refused too.
 
     Args:
         refuses: `refuses(length)` returns whether the first `length` items are refused.

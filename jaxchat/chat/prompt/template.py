@@ -55,7 +55,7 @@ class ChatTemplate:
             special_tokens: spellings of special tokens, by their names in the template.
             with_tools: a separate source for requests with tools, if there is one.
             tool_format: name of the tool format, or "auto" to detect it.
-            reasoning_format: name of the reasoning format, "auto" to detect it, or "none" to keep thoughts.
+            reasoning_format: name of the reasoning format, "auto" to detect it, or "none" to treat thoughts as text.
             kwargs: the operator's values of template variables, JSON data by name.
             today: returns the day for templates that read the current day.
 

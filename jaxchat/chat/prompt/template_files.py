@@ -26,12 +26,12 @@ def load_template(
     The template is read from the first of these places that has a template: the file `chat_template.jinja`, the key
     `chat_template` of `tokenizer_config.json`, and the key `chat_template` of `chat_template.json`. The template for
     requests with tools has the name "tool_use" in the folder `additional_chat_templates` or in `tokenizer_config.json`.
-    If the template itself comes from `chat_template.json`, that file may have it too.
+    If `chat_template.json` is read, the template for requests with tools may also be in this file.
 
     Args:
         directory: the model.
         tool_format: name of the tool format, or "auto" to detect it.
-        reasoning_format: name of the reasoning format, "auto" to detect it, or "none" to keep thoughts.
+        reasoning_format: name of the reasoning format, "auto" to detect it, or "none" to treat thoughts as text.
         kwargs: the operator's values of template variables, JSON data by name.
         today: returns the day for templates that read the current day.
 

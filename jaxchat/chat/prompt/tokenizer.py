@@ -66,7 +66,7 @@ class ChatTokenizer:
 
         Args:
             rendered: the template rendered with the messages.
-            decoy: the template rendered with `ControlTokens.decoy` of the messages; None if nothing must change.
+            decoy: the template rendered with the result of `ControlTokens.decoy`; None if that result is None.
 
         Raises:
             ChatError: 400 on `messages` if the two texts differ in more than the letters of decoys, because then text
@@ -112,11 +112,11 @@ class ChatTokenizer:
         return self._bytes[token] if token < self.size else b""
 
     def id_of(self, token: str) -> int | None:
-        """Returns the id of the token with a spelling in `tokenizer.json`, or None if the spelling is unknown."""
+        """Returns the id of the token that `tokenizer.json` spells as `token`, or None if the spelling is unknown."""
         return self._full.token_to_id(token)
 
     def added_id_of(self, token: str) -> int | None:
-        """Returns the id of the added token with a spelling, or None if the tokenizer has no such added token."""
+        """Returns the id of the added token that is spelled as `token`, or None without such an added token."""
         id_ = self.id_of(token)
         return id_ if id_ in self._added else None
 
@@ -136,8 +136,8 @@ class ChatTokenizer:
     def _model_made(self) -> Iterator[tuple[int, list[int]]]:
         """Yields the control tokens that the tokenizer's model would find in ordinary text.
 
-        Yields the id of each such token, and the ids of the characters of its spelling. A Unigram model, for example,
-        finds every piece of its vocabulary, including pieces that are control tokens.
+        For each such token, yields a pair: the token's id, and the ids of the characters in the token's spelling. For
+        example, a Unigram model finds every piece of its vocabulary, including pieces that are control tokens.
         """
         for id_ in self.control_tokens.ids:
             content = self._added[id_].content

@@ -41,7 +41,7 @@ class PreparedText:
     Attributes:
         choices: number of completions of each prompt.
         max_tokens: for each prompt, the maximum number of tokens of a completion.
-        seeded: whether the request has a seed. If so, all prompts use this seed. Otherwise each prompt has another one.
+        seeded: whether the request has a seed. If so, all prompts use it. Otherwise the prompts use different seeds.
         constraint: the source of the grammar; None for any text.
         options: the settings for turning the tokens of a completion into text.
         logprobs: number of likeliest tokens to return for each token; None for no log-probabilities.

@@ -61,10 +61,10 @@ class ResponseBuilder:
         return chunk
 
     def chunks(self, index: int, delta: ChoiceDelta) -> Iterable[v1.ChatCompletionChunk]:
-        """Yields chunks with the new output of a choice. The first of these chunks has the ids of all new tokens.
+        """Yields chunks with the new output of a choice.
 
-        It also tells which of these tokens were accepted drafts. The log-probability entries of a text are in the same
-        chunk as the text.
+        The first chunk has the ids of all new tokens, and tells which of these tokens were accepted drafts. The
+        log-probability entries of a text are in the same chunk as the text.
         """
         tokens, drafts = delta.tokens, delta.drafts
         for choice in self._chunk_choices(index, delta):

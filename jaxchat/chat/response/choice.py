@@ -34,7 +34,7 @@ class ChoiceDelta:
         entries: the log-probabilities of the tokens of `text`; [] if the request does not ask for them.
         offsets: for each of `entries`, the index of its token's first character in the text of the choice.
         tokens: the ids of all tokens; [] if the request does not ask for them.
-        drafts: the indices in the choice of accepted drafts; [] if the request does not ask for them.
+        drafts: the places of accepted drafts among all tokens of the choice; [] if the request does not ask for them.
     """
 
     thoughts: str = ""
@@ -155,7 +155,7 @@ class ChoiceBuilder:
             self._finish(v1.FINISH_REASON_LENGTH if length else v1.FINISH_REASON_STOP)
 
     def take(self) -> ChoiceDelta:
-        """Returns the output since the last call. Without other output, keeps token ids and drafts for a later call."""
+        """Returns the output since the last call. Token ids and drafts without other output wait for a later call."""
         if self._delta.empty:
             self.buffered_bytes = _ID_BYTES * len(self._delta.tokens)
             return ChoiceDelta()
@@ -219,7 +219,7 @@ class ChoiceBuilder:
             self.buffered_bytes += len(piece.arguments)
 
     def _skip(self, size: int) -> None:
-        """Removes `size` characters after the content so far, and the entries of tokens that begin in this text."""
+        """Removes the next `size` characters of the text, and the entries of tokens that begin in these characters."""
         start, end = self._content, self._content + size
         self._waiting = deque(
             (position if position < start else position - size, entry)

@@ -159,8 +159,8 @@ def _name(token: int, tokenizer: ChatTokenizer) -> str:
 def _offsets(prompt: Prompt, tokenizer: ChatTokenizer) -> Iterator[int]:
     """Yields, for each token, the index in the prompt's text at which the token begins.
 
-    Tokens that the tokenizer adds before and after the text are not in the text. The same holds for a space that the
-    tokenizer adds before the text.
+    A token that the tokenizer adds before or after the text has no characters in the text, so the next token begins at
+    the same index. A space that the tokenizer adds before the text is not in the text either.
     """
     decoder, place = codecs.getincrementaldecoder("utf-8")("replace"), 0
     for token in prompt.ids.tolist():

@@ -111,7 +111,7 @@ def _text(syntax: Sequence[str], writer: LarkWriter, bare: str) -> str:
 
 
 def _without(syntax: Sequence[str], writer: LarkWriter) -> str:
-    """Returns the end of a Lark terminal, which excludes all texts that contain one of `syntax`."""
+    """Returns text to append to a Lark terminal. The terminal then excludes texts that contain one of `syntax`."""
     patterns = [writer.pattern(text) for text in syntax if text]
     return f" & ~/(?s:.*)({'|'.join(patterns)})(?s:.*)/" if patterns else ""
 

@@ -54,7 +54,17 @@ def _state(rule: str, kind: str, rest: tuple[int, ...]) -> str:
 def _order(
     rule: str, mark: str, kind: str, rest: tuple[int, ...], needed: Set[int], reordered: bool, linked: bool
 ) -> str:
-    """Returns an expression for the arguments `rest`, which have not been written yet."""
+    """Returns an expression for the remaining arguments of a call.
+
+    Args:
+        rule: as in `argument_orders`.
+        mark: the comma before the next argument, as a Lark literal; "" if there is none.
+        kind: the letter in the names of the rules for the arguments after the next one.
+        rest: indices of the arguments that have not been written yet.
+        needed: indices of the arguments that must be written.
+        reordered: whether the arguments may be written in any order.
+        linked: as in `argument_orders`.
+    """
     options = []
     for position, i in enumerate(rest):
         others = tuple(j for j in rest if j != i) if reordered else rest[position + 1 :]

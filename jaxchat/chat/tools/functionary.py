@@ -95,7 +95,8 @@ class RecipientParser(StreamParser):
         """Starts before the first recipient.
 
         Args:
-            callable: whether calls are allowed. Otherwise everything except the recipient "all" is content.
+            callable: whether calls are allowed. Otherwise the parser drops the header "all", and everything else is
+                content.
             forced: whether the answer consists of calls only, so that other text is not content.
         """
         super().__init__(self._first, forced=forced)

@@ -139,7 +139,7 @@ class StreamParser:
     def take_until(self, marker: str, then: State, pieces: list[Segment], *, visible: bool) -> bool:
         """Appends the pending text up to and including `marker` to `pieces`, then enters the state `then`.
 
-        While `marker` has not arrived, appends the text before it, but holds back text that may be its beginning.
+        While `marker` has not arrived, appends the text before it, but holds back characters that may begin `marker`.
 
         Args:
             marker: the text after which the next state begins.

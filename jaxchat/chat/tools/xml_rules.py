@@ -141,11 +141,11 @@ class _Arguments:
         yield f"{terminal}_END: {terminal} /{line}{self.writer.pattern(end)}{BLANK}{self.writer.pattern(after)}/"
 
     def _control_end(self, rule: str, value: ValueText, ends: tuple[str, str, str], follows: str) -> Iterator[str]:
-        """Yields the rules of plain text whose end tag contains a control token.
+        """Yields the rules of a plain text and its end tag, for an end tag that contains a control token.
 
-        If the text need not match a pattern, it may also contain the tag, where neither another argument nor the end of
-        the call follows. If it must match a pattern, it may not contain the tag, because a pattern cannot match control
-        tokens.
+        If the text must match a pattern, the text may not contain the end tag, because a pattern cannot match control
+        tokens. Otherwise the text may contain the end tag at places where neither another argument nor the end of the
+        call follows.
         """
         terminal, (end, control, followed) = rule.upper(), ends
         tag = f"/{self.writer.pattern(end)}/" if end else ""

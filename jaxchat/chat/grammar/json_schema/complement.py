@@ -154,9 +154,10 @@ def _properties(keyword: _Keyword) -> list[Schema]:
 
 
 def _any_of(keyword: _Keyword) -> list[Schema]:
-    """Negates `anyOf` or `oneOf`.
+    """Returns a schema for the values that satisfy none of the options of `anyOf` or `oneOf`.
 
-    Values that satisfy several options of `oneOf` violate it, but they do not satisfy the negation.
+    Values that satisfy several options of `oneOf` violate it too, but the returned schema does not allow them. Returns
+    [] if the negation of an option cannot be written.
     """
     parts = keywords.schemas(keyword.value, keyword.pointer, keyword.name)
     all_options = [keyword.complement_of(part, i) for i, part in enumerate(parts)]

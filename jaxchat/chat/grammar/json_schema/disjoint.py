@@ -186,7 +186,11 @@ def _excludes(document: Document, known: _Known, value: Any, depth: int) -> bool
 
 
 def _apart(a: _Known, b: _Known, least: str, most: str) -> bool:
-    """Returns whether two ranges of counts have no number in common."""
+    """Returns whether the limits of two schemas exclude each other.
+
+    For example, if `least` is "minLength" and `most` is "maxLength", returns True if one schema demands a longer text
+    than the other schema allows.
+    """
     return max(a.limit(least, 0), b.limit(least, 0)) > min(a.limit(most, math.inf), b.limit(most, math.inf))
 
 

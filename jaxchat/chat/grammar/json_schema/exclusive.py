@@ -21,15 +21,14 @@ def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[
 
     If two options overlap, each of them is restricted to values that violate the other option in one of these ways:
 
-    - The value has another type or constant, or breaks a bound or a count.
+    - The value has another type or constant, or breaks a limit such as `maximum` or `minItems`.
     - The value lacks a member that the other option requires.
     - A member that both options declare has a value that the other option forbids.
     - The value violates `anyOf`, `oneOf` or `not` of the other option.
-    - The value is an array that is not empty, if no such array satisfies both options.
+    - The value is an array with at least one item. This way is used if only the empty array satisfies both options.
 
-    Suppose that `properties` of one option declares a member, and the other option does not. A wrong value of this
-    member would keep the options apart too, but answers with it would be unnatural. It is therefore never asked for,
-    except inside `anyOf`, `oneOf` and `not`.
+    A value could also violate the other option by a wrong value of a member that only the other option declares. Such
+    answers would be unnatural. This way is therefore used only inside `anyOf`, `oneOf` and `not` of the other option.
 
     Args:
         document: the whole document.
@@ -64,7 +63,10 @@ def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[
 
 
 def _apart(document: Document, option: Schema, other: Any, pointer: str) -> Iterator[Schema]:
-    """Yields restrictions that do not lead to unnatural answers. Each of them makes `option` exclude `other`."""
+    """Yields restrictions for `option`. A value that satisfies both `option` and a restriction violates `other`.
+
+    Omits restrictions that lead to unnatural answers, see `exclusive_options`.
+    """
     names = set(_declared(document, option))
     for candidate in _natural(document, other, pointer, names, 0):
         if not disjoint(document, option, candidate):

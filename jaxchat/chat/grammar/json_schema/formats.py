@@ -34,7 +34,7 @@ def is_annotation(name: Any) -> bool:
 def is_whole(pattern: Any) -> bool:
     """Returns whether a pattern begins with `^` and ends with `$`, so that it describes a complete text.
 
-    Returns False if the pattern is a choice such as `^a|b$`, because each part has only one of both.
+    Returns False for a choice such as `^a|b$`: its `^` belongs only to the first alternative, its `$` only to the last.
     """
     if not (isinstance(pattern, str) and pattern.startswith("^") and pattern.endswith("$")):
         return False

@@ -175,8 +175,8 @@ def in_any_order(schema: Schema) -> Schema:
     Returns the schema unchanged if it has fewer or more arguments, or a keyword other than `type`, `properties`,
     `required` and `additionalProperties`.
 
-    The grammar library allows the members of an object in the order of the schema only. A model that has learned
-    another order would be forced into this order and fill in wrong values.
+    The grammar library allows the members of an object only in the order of the schema. If a model has learned another
+    order, the grammar would force the schema's order on the model, and the model would fill in wrong values.
     """
     members = schema.get("properties", {})
     if not 2 <= len(members) <= MAX_REORDERED or schema.keys() - _KNOWN:

@@ -11,14 +11,15 @@ _REPLACED = frozenset({"nullable", "dependencies", "exclusiveMinimum", "exclusiv
 
 
 def modern(schema: Schema, pointer: str) -> Schema:
-    """Returns an equivalent schema without `nullable`, `dependencies`, lists of `items` and boolean exclusive bounds.
+    """Returns an equivalent schema without keywords of OpenAPI 3.0 and older drafts. Does not rewrite subschemas.
 
-    Subschemas are not rewritten. `exclusiveMinimum: true` without `minimum`, and `exclusiveMaximum: true` without
-    `maximum`, are kept: translation reports them as errors.
+    Replaces `nullable` and `dependencies`. Also replaces `items` if its value is a list, and `exclusiveMinimum` and
+    `exclusiveMaximum` if their values are booleans. Keeps `exclusiveMinimum: true` if `minimum` is missing, and
+    `exclusiveMaximum: true` if `maximum` is missing: translation reports them as errors.
 
     Raises:
         UnsupportedSchema: one of these keywords has a value of the wrong type, or the schema has both `prefixItems` and
-            a list of `items`.
+            a list as `items`.
     """
     if not (_REPLACED & schema.keys() or isinstance(schema.get("items"), list)):
         return schema

@@ -174,9 +174,9 @@ class _Rewriter:
 def _without_nul(items: list[tuple[int, int] | str], inside: str, *, negated: bool) -> str:
     """Returns the character class `[inside]` or `[^inside]`.
 
-    Excludes U+0000 if the class may contain it and may lack the quote or the backslash. Otherwise the grammar library
-    would accept the escapes `\\"` and `\\\\` for a class with all control characters, even if the class lacks the quote
-    and the backslash.
+    Excludes U+0000 if the class may contain it and may lack the quote or the backslash. The reason is a fault of the
+    grammar library. For a class that contains all control characters, the library also accepts the escapes `\\"` and
+    `\\\\`, even if the class lacks the quote and the backslash.
     """
     lacks = any(_contains(items, code) is not (not negated) for code in (ord('"'), ord("\\")))
     if lacks and _contains(items, 0) is not negated:

@@ -42,7 +42,7 @@ def names_in_place(root: Any, schema: Any, pointer: str) -> set[str] | None:
     In-place subschemas are those of `allOf`, `anyOf`, `oneOf`, `then`, `else`, `dependentSchemas`, `dependentRequired`
     and `dependencies`, and the target of `$ref`.
 
-    If none of these schemas mentions a name, returns the empty set if one of them has `properties`, and otherwise None.
+    If none of these schemas mentions a name, returns None, or the empty set if one of the schemas has `properties`.
 
     Args:
         root: the whole document.

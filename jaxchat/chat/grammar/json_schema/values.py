@@ -122,8 +122,8 @@ def _patterns(value: Any, location: str) -> dict[str, Any]:
 def _format(name: Any, pointer: str, result: dict[str, Any], beside: Any) -> None:
     """Adds a format to `result` if it can be enforced. A format that cannot be enforced is an annotation.
 
-    `time` and `date-time` are annotations too if `beside`, the pattern of the schema, covers the whole text. Generators
-    of schemas describe times without a zone or seconds by such a pattern.
+    Also treats `time` and `date-time` as annotations if `beside`, the pattern in the same schema, describes the whole
+    text. Some generators of schemas write such a pattern for times without a zone or without seconds.
 
     Raises:
         UnsupportedSchema: `name` is not a string.
