@@ -1,4 +1,4 @@
-"""The context of a call, the record that observers get of a request, and facts about the served model."""
+"""The context of a call, the record of a request for observers, and facts about the served model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jaxchat.fingerprint import fingerprint
 
 @dataclass(frozen=True, kw_only=True)
 class RequestContext:
-    """The id of a call, and the caller's credentials and trace. Backends that forward calls pass all of them on.
+    """The id of a call, and the caller's credentials and trace. Backends that forward calls also forward these values.
 
     Attributes:
         authorization: the caller's header `authorization`; "" without one.
@@ -49,7 +49,7 @@ class Record:
     """The record of one request from its acceptance to its end. Durations are in seconds of a monotonic clock.
 
     Attributes:
-        operation: "chat" or "text_completion", as OpenTelemetry names what generative models do.
+        operation: "chat" or "text_completion", the names that OpenTelemetry gives these operations.
         choices: number of requested choices, `n`.
         user: the field `user` of the request. Observers must not store it unhashed.
         accepted: time of acceptance, Unix seconds.

@@ -39,7 +39,8 @@ class ThoughtConstraint:
     def fill(self, row: np.ndarray) -> None:
         """Writes the token mask of the next step into `row`, contiguous u32 `[ceil(V / 32)]`.
 
-        In thoughts, every token is allowed except the stop tokens.
+        Inside thoughts, every token is allowed except the stop tokens. Outside thoughts, the tokens that the answer's
+        constraint allows are allowed, and also the splitter's `extra_tokens`.
         """
         if self._splitter.thinking:
             row[:] = ~token_bits([token for token in self._stop_tokens if token < 32 * len(row)], 32 * len(row))

@@ -41,9 +41,10 @@ def _without_tools(render: Render) -> Render:
 
 
 def _best_form(render: Render, traits: TemplateTraits) -> TemplateTraits | None:
-    """Returns `traits` with forms of empty content and of arguments for which the template shows a call and its result.
+    """Chooses a form of empty content and a form of arguments, so that the template shows a call and its result.
 
-    Prefers forms for which the prompt does not contain "None". Returns None if no forms show both.
+    Prefers forms for which the prompt does not contain "None". Returns `traits` with the chosen forms, or None if the
+    template does not show the call and the result in any of the forms.
     """
     shown = [form for form in _forms(traits) if shows(render, form, *_call_talk())]
     clean = [form for form in shown if "None" not in rendered(render, form, *_call_talk()[:2])]
@@ -51,7 +52,7 @@ def _best_form(render: Render, traits: TemplateTraits) -> TemplateTraits | None:
 
 
 def _forms(traits: TemplateTraits) -> list[TemplateTraits]:
-    """Returns copies of the traits with all combinations of a form of empty content and a form of arguments."""
+    """Returns one copy of the traits for each combination of a form of empty content and a form of arguments."""
     contents: list[EmptyContent] = ["absent", "null", "text"]
     return [
         replace(traits, arguments_as_text=as_text, empty_content=content)
@@ -90,10 +91,10 @@ def _call_forms(traits: TemplateTraits) -> list[CallForm]:
 
 
 def _continued(messages: list[Message], form: CallForm) -> list[Message]:
-    """Returns a conversation. Unless `form` is "shown", extends it by an answer and a question.
+    """Returns `messages`, with an answer and a question added at the end if `form` is not "shown".
 
-    The other forms insert or change messages. Some templates that require alternating roles refuse such messages only
-    after another answer has followed.
+    All forms except "shown" insert or change messages. Some templates that require alternating roles refuse such
+    messages only if another answer follows.
     """
     return messages if form == "shown" else [*messages, {"role": "assistant", "content": "probed_answer"}, USER]
 

@@ -11,7 +11,7 @@ _ANY = "\0any text\0"  # the only token of the model
 
 
 class Span(NamedTuple):
-    """The place of an added token in a text, including the white space that it absorbs. `token` is its id."""
+    """The place of an added token in a text, with the white space that the token absorbs. `token` is the token's id."""
 
     start: int
     end: int

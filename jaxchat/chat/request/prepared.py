@@ -73,8 +73,8 @@ def prepare(
         tool_choice: the result of `validate`.
         template: the model's chat template.
         tokenizer: the model's tokenizer.
-        context: maximum length of a prediction and of each list of draft tokens, in tokens. A prompt may be slightly
-            longer.
+        context: maximum length of a prediction and of each list of draft tokens, in tokens. A longer prompt is refused
+            here only if the conversation is far longer.
         vocab: number of token ids that the model knows.
         named_finish: the finish reason of an answer that had to call a named function.
 

@@ -146,7 +146,7 @@ def prepare_text(
 def raw_prompt_tokens(
     text: str, tokenizer: ChatTokenizer, context: int, vocab: int, *, add_special_tokens: bool
 ) -> list[int]:
-    """Returns the token ids of a text without a chat template.
+    """Returns the token ids of a text. Does not use a chat template.
 
     Raises:
         ChatError: 400 on `prompt` if the text is far longer than `context`, or has a token that the model does not

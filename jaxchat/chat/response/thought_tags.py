@@ -115,7 +115,7 @@ class TagSplitter:
 
     @property
     def extra_tokens(self) -> tuple[int, ...]:
-        """The tokens that may come before the first text: the opening and line breaks. Empty in all other phases."""
+        """The opening and line breaks, which may come before the first text. Empty outside the phase "start"."""
         breaks = self.tags.breaks if self.breaks else ()
         return (self.tags.opening, *breaks) if self.phase == "start" else ()
 

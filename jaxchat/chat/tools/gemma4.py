@@ -85,7 +85,7 @@ def _arguments(rule: str, arguments: ArgumentSchema, writer: LarkWriter) -> Iter
 
 
 def _written(value: Any) -> str:
-    """Returns a value as the chat template of Gemma 4 writes it. A text that contains the quote becomes JSON."""
+    """Returns a value as the chat template of Gemma 4 writes it. A text that contains `<|"|>` becomes JSON."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False) if QUOTE in value else f"{QUOTE}{value}{QUOTE}"
     if isinstance(value, dict):

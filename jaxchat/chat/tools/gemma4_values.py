@@ -95,7 +95,7 @@ class ValueRules:
     def _constants(self, schema: Schema) -> list[str]:
         """Returns the literals of the allowed constants.
 
-        Returns [] if a constant is an object, a list or a text that contains the quote, or if further keywords restrict
+        Returns [] if a constant is an object, a list or a text that contains `<|"|>`, or if further keywords restrict
         the value.
         """
         rest = {key: value for key, value in schema.items() if key != "enum"}

@@ -77,7 +77,7 @@ class _Limiter:
             merged: whether the part lies within an intersection. Outside intersections, a part that allows any value is
                 replaced by a reference to a definition with limited numbers. Within an intersection, the library might
                 intersect such references endlessly.
-            in_place: whether another part already limits the numbers of the same value.
+            in_place: whether the part around this part already limits the numbers, as around the items of `allOf`.
         """
         if isinstance(part, bool) or not part:
             return self._any() if part in (True, {}) and not merged else part

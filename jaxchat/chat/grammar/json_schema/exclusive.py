@@ -19,7 +19,8 @@ MAX_PAIRS = 2000
 def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[tuple[str, Any]]:
     """Returns the options of `oneOf` with their pointers, restricted so that no value satisfies two options.
 
-    If two options overlap, each of them is restricted to values that violate the other option in one of these ways:
+    If two options may have a value in common, each of them is restricted to values that violate the other option in one
+    of these ways:
 
     - The value has another type or constant, or breaks a limit such as `maximum` or `minItems`.
     - The value lacks a member that the other option requires.

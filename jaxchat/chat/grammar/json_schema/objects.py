@@ -82,15 +82,15 @@ def _counts(schema: dict[str, Any], pointer: str, required: list[str]) -> dict[s
 
 
 def _counted(result: dict[str, Any], counts: dict[str, Any], pointer: str) -> dict[str, Any]:
-    """Adds limits of the number of properties to a translated object.
+    """Adds limits on the number of members to a translated object.
 
-    If undeclared members are excluded, the result is a union of all combinations of members that meet the limits.
-    If undeclared members are allowed, they cannot be counted, because an answer may repeat a name. It is then possible
-    to require one member, but not two.
+    If undeclared members are excluded, the result is a union of schemas, which allow all combinations of members that
+    meet the limits. If undeclared members are allowed, the grammar library itself counts the members. It can do this
+    only if all declared members are required. `minProperties` may then be 0 or 1, because an answer may repeat a name.
 
     Raises:
-        UnsupportedSchema: no combination of members meets the limits, there are too many combinations, or undeclared
-            members would have to be counted.
+        UnsupportedSchema: no combination of members meets the limits, there are too many combinations, or the library
+            cannot count the members.
     """
     if not counts:
         return result
