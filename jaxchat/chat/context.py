@@ -50,12 +50,12 @@ class Record:
 
     Attributes:
         operation: "chat" or "text_completion", the names that OpenTelemetry gives these operations.
-        choices: number of requested choices, `n`.
+        choices: number of requested choices: `n` for each prompt.
         user: the field `user` of the request. Observers must not store it unhashed.
         accepted: time of acceptance, Unix seconds.
         prompt_tokens: tokens of the prompt; 0 until the prompt is tokenised.
         scored_tokens: tokens of prompts whose log-probabilities were computed.
-        cached_tokens: prompt tokens that the first choice took from the prefix cache.
+        cached_tokens: prompt tokens that the first choice of each prompt took from the prefix cache.
         completion_tokens: sampled tokens of all choices so far.
         reasoning_tokens: tokens in the thoughts of the finished choices.
         accepted_prediction_tokens: tokens of the request's prediction that the finished choices repeat.

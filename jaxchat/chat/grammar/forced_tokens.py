@@ -1,8 +1,8 @@
 """A grammar that forces the engine to generate a known text, in order to get the log-probabilities of its tokens.
 
-The first token of the text is the prompt of a request. After it, the grammar allows one token at each step: the next
-token of the text. The sampler takes this token and reports its log-probability among all tokens. Because the tokens are
-known in advance, they also serve as drafts, and one decode step computes up to 16 of them.
+The first token of the text is the prompt of a request. At each later step, the grammar allows only the next token of
+the text. The sampler takes this token and reports its log-probability among all tokens. Because the tokens are known in
+advance, they also serve as drafts, so that one decode step computes up to 16 tokens.
 """
 
 from __future__ import annotations

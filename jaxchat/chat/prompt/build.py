@@ -110,10 +110,10 @@ def check_known_tokens(ids: list[int], tokenizer: ChatTokenizer, vocab: int, par
 
 
 def excess_tokens(text: str, tokenizer: ChatTokenizer, context: int) -> int:
-    """Returns a number of tokens if a text is far too long for the context, and otherwise 0. Does not read all of it.
+    """Returns the number of tokens in the beginning of a text that is far too long for the context, and otherwise 0.
 
-    Takes the first `_PROBE * context` characters of a text that has more characters. If they have more than
-    `2 * context` tokens, the text is far too long, and the result is the number of these tokens.
+    The beginning is the first `_PROBE * context` characters. A text is far too long if it has more characters, and the
+    beginning has more than `2 * context` tokens. The other characters are not encoded, which saves time.
     """
     probe = _PROBE * context
     count = tokenizer.count(text[:probe]) if len(text) > probe else 0

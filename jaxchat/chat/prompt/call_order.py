@@ -27,9 +27,9 @@ def results_in_call_order(messages: Sequence[Message]) -> list[Message]:
 def calls_apart(messages: Sequence[Message]) -> list[Message]:
     """Returns messages in which each parallel call has its own message, directly followed by its results.
 
-    A result belongs to the call that has the id of the result, or to the last call if no call has this id. If a call
-    has no id, or two calls have the same id, the first result belongs to the first call, the second result to the
-    second call, and so on. Results for which no call remains belong to the last call.
+    If every call has an id, and all ids differ, a result belongs to the call that has the id of the result. A result
+    with an unknown id belongs to the last call. Otherwise the first result belongs to the first call, the second result
+    to the second call, and so on. If there are more results than calls, the further results belong to the last call.
     """
     apart: list[Message] = []
     index = 0

@@ -33,7 +33,7 @@ class ChoiceDelta:
     Attributes:
         entries: the log-probabilities of the tokens of `text`; [] if the request does not ask for them.
         offsets: for each of `entries`, the index of its token's first character in the text of the choice.
-        tokens: the ids of all tokens; [] if the request does not ask for them.
+        tokens: the ids of all new tokens; [] if the request does not ask for them.
         drafts: the places of accepted drafts among all tokens of the choice; [] if the request does not ask for them.
     """
 

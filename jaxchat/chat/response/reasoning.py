@@ -1,7 +1,6 @@
 """Formats in which models mark their thoughts, and their registry.
 
-Only the model's tokens tell thoughts from the answer. Text does not, because text may also contain the spelling of a
-marker.
+A marker is recognised by its token id. Its spelling alone is not enough, because other tokens may spell the same text.
 """
 
 from __future__ import annotations

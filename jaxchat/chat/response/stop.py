@@ -23,7 +23,7 @@ class StopMatcher:
     def feed(self, text: str, *, ignored: int = 0) -> str:
         """Returns the text that can be released. Sets `matched` when a stop string is complete.
 
-        Must not be called after that.
+        Must not be called again after a match.
 
         Args:
             text: the next text.

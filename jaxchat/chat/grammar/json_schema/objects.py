@@ -84,9 +84,9 @@ def _counts(schema: dict[str, Any], pointer: str, required: list[str]) -> dict[s
 def _counted(result: dict[str, Any], counts: dict[str, Any], pointer: str) -> dict[str, Any]:
     """Adds limits on the number of members to a translated object.
 
-    If undeclared members are excluded, the result is a union of schemas, which allow all combinations of members that
-    meet the limits. If undeclared members are allowed, the grammar library itself counts the members. It can do this
-    only if all declared members are required. `minProperties` may then be 0 or 1, because an answer may repeat a name.
+    If undeclared members are excluded, the result is a union of schemas: one for each combination of members that meets
+    the limits. If undeclared members are allowed, the grammar library itself counts the members. It can do this only if
+    all declared members are required. `minProperties` may then be 0 or 1, because an answer may repeat a name.
 
     Raises:
         UnsupportedSchema: no combination of members meets the limits, there are too many combinations, or the library
