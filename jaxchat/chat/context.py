@@ -53,8 +53,8 @@ class Record:
         choices: number of requested choices: `n` for each prompt.
         user: the field `user` of the request. Observers must not store it unhashed.
         accepted: time of acceptance, Unix seconds.
-        prompt_tokens: tokens of the prompt; 0 until the prompt is tokenised.
-        scored_tokens: tokens of prompts whose log-probabilities were computed.
+        prompt_tokens: tokens of all prompts; 0 until the prompts are tokenised.
+        scored_tokens: tokens of the prompts for which log-probabilities were computed.
         cached_tokens: prompt tokens that the first choice of each prompt took from the prefix cache.
         completion_tokens: sampled tokens of all choices so far.
         reasoning_tokens: tokens in the thoughts of the finished choices.

@@ -154,7 +154,7 @@ def _properties(keyword: _Keyword) -> list[Schema]:
 
 
 def _any_of(keyword: _Keyword) -> list[Schema]:
-    """Returns a schema for the values that satisfy none of the options of `anyOf` or `oneOf`.
+    """Returns one schema, in a list, for the values that satisfy none of the options of `anyOf` or `oneOf`.
 
     Values that satisfy several options of `oneOf` violate it too, but the returned schema does not allow them. Returns
     [] if the negation of an option cannot be written.

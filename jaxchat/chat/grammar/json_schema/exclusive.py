@@ -26,7 +26,7 @@ def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[
     - The value lacks a member that the other option requires.
     - A member that both options declare has a value that the other option forbids.
     - The value violates `anyOf`, `oneOf` or `not` of the other option.
-    - The value is an array with at least one item. This way is used if only the empty array satisfies both options.
+    - The value is an array with at least one item. This way is used if no such array satisfies both options.
 
     A value could also violate the other option by a wrong value of a member that only the other option declares. Such
     answers would be unnatural. This way is therefore used only inside `anyOf`, `oneOf` and `not` of the other option.

@@ -84,9 +84,9 @@ def _counts(schema: dict[str, Any], pointer: str, required: list[str]) -> dict[s
 def _counted(result: dict[str, Any], counts: dict[str, Any], pointer: str) -> dict[str, Any]:
     """Adds limits on the number of members to a translated object.
 
-    If undeclared members are excluded, the result is a union of schemas: one for each combination of members that meets
-    the limits. If undeclared members are allowed, the grammar library itself counts the members. It can do this only if
-    all declared members are required. `minProperties` may then be 0 or 1, because an answer may repeat a name.
+    If undeclared members are excluded, the result is a union of schemas, which together allow all combinations of
+    members that meet the limits. Otherwise the grammar library itself counts the members. It can do this only if all
+    declared members are required. `minProperties` may then be 0 or 1, because an answer may repeat a name.
 
     Raises:
         UnsupportedSchema: no combination of members meets the limits, there are too many combinations, or the library
@@ -175,8 +175,8 @@ def in_any_order(schema: Schema) -> Schema:
     Returns the schema unchanged if it has fewer or more arguments, or a keyword other than `type`, `properties`,
     `required` and `additionalProperties`.
 
-    The grammar library allows the members of an object only in the order of the schema. If a model has learned another
-    order, the grammar would force the schema's order on the model, and the model would fill in wrong values.
+    The grammar library allows the members of an object only in the order of the schema. Without this function, a model
+    that has learned another order would have to follow the schema's order, and would fill in wrong values.
     """
     members = schema.get("properties", {})
     if not 2 <= len(members) <= MAX_REORDERED or schema.keys() - _KNOWN:
