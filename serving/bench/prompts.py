@@ -25,7 +25,7 @@ WORDS = _WORDS.split()
 
 @dataclass(frozen=True)
 class PromptLength:
-    """The length in tokens of prompts of random words. A prompt of n words has about `fixed + n * word` tokens."""
+    """The number of tokens in a prompt of n random words: about `fixed + n * word`."""
 
     fixed: float
     word: float
@@ -36,7 +36,12 @@ class PromptLength:
 
 
 def measured_length(short: tuple[int, int], long: tuple[int, int]) -> PromptLength:
-    """Derives the length of prompts from two examples, (words, tokens), whose tokens a server has counted."""
+    """Returns the length that fits two example prompts.
+
+    Args:
+        short: (words, tokens): the number of words in the short prompt, and its number of tokens on a server.
+        long: the same two numbers for the long prompt.
+    """
     word = max((long[1] - short[1]) / (long[0] - short[0]), 0.1)
     return PromptLength(short[1] - word * short[0], word)
 

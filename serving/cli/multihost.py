@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Callable[[Leader], int]) -> int:
-    """Waits for all followers, calls `serve` and returns its status. If the status is 0, ends the followers' run.
+    """Waits for all followers, calls `serve` and returns its status. If the status is 0, the followers end too.
 
     Args:
         model: the model, as in `--model`.

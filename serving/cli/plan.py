@@ -143,7 +143,10 @@ def command(model: str, plan: Plan) -> str:
 
 
 def _servable(model: str) -> str:
-    """Returns what `--model` of `jaxchat serve` takes: the directory of a config file, not the file."""
+    """Returns the value for `jaxchat serve --model`.
+
+    For a `config.json`, this is the directory of the file. For a known shape, it is `path/to/` and the name.
+    """
     path = Path(model).expanduser()
     if model.lower() == "bundled" or path.is_dir():
         return model

@@ -51,7 +51,7 @@ class GroupConfig:
 
     @classmethod
     def of(cls, model: str, settings: Mapping[str, Any]) -> GroupConfig:
-        """Returns a configuration with `settings`, whose names are fields of the three classes of settings.
+        """Returns a configuration with `settings`: fields of `EngineConfig`, `ChatConfig` and `MultihostConfig`.
 
         Raises:
             TypeError: a name is unknown, or a value has the wrong type.

@@ -50,10 +50,10 @@ class EventBatch:
 
 
 def _encoded(event: CacheEvent, alone: bool) -> list[Any]:
-    """Returns an event as an array.
+    """Returns an event as an array that begins with the event's name.
 
-    Some routers take `AllBlocksCleared` as the end of all blocks of a server, whichever engine sent it. Unless `alone`,
-    the array therefore lists the blocks that are gone.
+    If a cache was cleared, the name is `AllBlocksCleared`. At this name, some routers forget the blocks of all engines
+    of a server. If `alone` is false, the array is therefore a `BlockRemoved` that lists the cleared blocks.
     """
     match event:
         case ChunksStored(parent, hashes, tokens):

@@ -1,4 +1,4 @@
-"""Makes the output lines of a batch, which depend on the request and on the model alone."""
+"""Makes the output lines of a batch, which depend only on the request and the model."""
 
 from __future__ import annotations
 

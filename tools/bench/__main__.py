@@ -1,4 +1,4 @@
-"""Measures peers side by side: jaxchat by several doors, and other inference engines. The model has random weights.
+"""Measures peers side by side: jaxchat in process, over gRPC and over REST, and other inference engines.
 
     python -m tools.bench --install-peers
     python -m tools.bench --dtype float32 --document docs/performance.md
@@ -8,7 +8,7 @@ With --gguf, the model is the real one in that file. jaxchat, over gRPC, and lla
 it.
 
 Other engines have separate environments in the cache folder, which --install-peers creates. A peer without its
-environment is omitted. Peers alternate, and each runs alone. Every case is measured between two probes of the machine.
+environment is omitted. The model has random weights, except with --gguf. Peers alternate, and each runs alone. Every case is measured between two probes of the machine.
 """
 
 from __future__ import annotations

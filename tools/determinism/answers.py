@@ -1,4 +1,4 @@
-"""Answers of any door in one form that can be compared bit for bit."""
+"""Converts the answers of all clients to one form, in which answers can be compared bit for bit."""
 
 from __future__ import annotations
 
