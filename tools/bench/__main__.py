@@ -4,11 +4,11 @@
     python -m tools.bench --dtype float32 --document docs/performance.md
     python -m tools.bench --gguf FILE --document docs/performance.md
 
-With --gguf, the model is the real one in that file. jaxchat, over gRPC, and llama.cpp serve the file without converting
-it.
+The model has random weights. With --gguf, it is the model in that file, and jaxchat, over gRPC, and llama.cpp serve the
+file without converting it.
 
 Other engines have separate environments in the cache folder, which --install-peers creates. A peer without its
-environment is omitted. The model has random weights, except with --gguf. Peers alternate, and each runs alone. Every case is measured between two probes of the machine.
+environment is omitted. Peers alternate, and each runs alone. Every case is measured between two probes of the machine.
 """
 
 from __future__ import annotations
