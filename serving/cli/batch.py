@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _pin_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns the settings that answers depend on, by name. The fingerprint of the model does not cover them.
+    """Returns the settings that answers depend on, by name. The state of the batch has them beside the fingerprint.
 
-    Sets the date for templates to the day on which the batch was begun, unless a flag sets it.
+    If no flag sets the date for templates, sets it to the day on which the batch was begun.
     """
     if args.template_date is None:
         args.template_date = begun_header(args.output).get("template_date") or str(datetime.now(UTC).date())

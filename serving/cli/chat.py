@@ -60,10 +60,11 @@ def run(args: argparse.Namespace) -> int:
     """Answers the question, or chats until the user quits. Returns 0.
 
     Raises:
-        ChatError: the question fails, or the server cannot be reached.
+        ChatError: the question fails.
         KeyboardInterrupt: Ctrl-C ended the answer to the question.
         ModelError: the model cannot be loaded.
-        OSError, ValueError: a file or a setting is unusable, or there is neither a question nor a terminal.
+        OSError, ValueError: a file or a setting is unusable, the server cannot be reached, or there is neither a
+            question nor a terminal.
     """
     models = _ServerModels(args) if args.connect else _LoadedModels(args)
     with closing(models):

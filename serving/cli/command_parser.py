@@ -51,7 +51,7 @@ class CommandParser(argparse.ArgumentParser):
                 self.error(f"unknown flag {flag}{advice(_name(flag), known, _flag)}")
 
     def refuse_unknown(self, words: Sequence[str]) -> None:
-        """Exits with status 2 unless `words` is empty: the arguments that `parse_known_args` did not know."""
+        """Exits with status 2 if there are unknown arguments: `words`, as `parse_known_args` returns them."""
         if not words:
             return
         kind = "unknown flag" if words[0].startswith("-") else "unexpected argument:"

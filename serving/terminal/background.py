@@ -17,9 +17,9 @@ Open = Callable[[], AbstractContextManager[Iterator[ChatCompletionChunk]]]
 def read_in_background(open_stream: Open) -> Iterator[Iterator[ChatCompletionChunk]]:
     """Opens a stream in a thread, and yields an iterator over its chunks.
 
-    Ctrl-C interrupts the caller, which waits for the thread. The thread's call of gRPC is not interrupted, because gRPC
-    might then wait forever when its channel is closed. If the caller leaves the context before the last chunk, the
-    thread closes the stream when the next chunk arrives.
+    Ctrl-C interrupts the caller, which waits for the thread. It does not interrupt the thread's call of gRPC. After an
+    interrupted call, gRPC might wait forever when its channel is closed. If the caller leaves the context before the
+    last chunk, the thread closes the stream when the next chunk arrives.
 
     Args:
         open_stream: returns a context that yields the chunks. The iterator raises its exceptions.
