@@ -40,7 +40,10 @@ FORCED_DEVICES = "--xla_force_host_platform_device_count={}"
 
 
 def answers(client: openai.OpenAI) -> list[Any]:
-    """Returns what the model answers to the questions, whole and streamed, without ids and times."""
+    """Returns the model's answers to the questions, without ids and times.
+
+    Raises AssertionError if a streamed text differs from the same answer as a whole.
+    """
     results: list[Any] = []
     for question in QUESTIONS:
         whole = client.chat.completions.create(model=MODEL, max_tokens=24, **question)

@@ -1,4 +1,4 @@
-"""The environments of clients: a virtual environment for each Python client, one folder for JavaScript."""
+"""The folders that clients are installed into: virtual environments for Python, folders of npm packages otherwise."""
 
 from __future__ import annotations
 

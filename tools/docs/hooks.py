@@ -50,7 +50,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Returns the text of a page with links to pages of the site, and without backslashes before pipes in code."""
+    """Returns the text of a page, with links to pages of the site. In tables, code has `|` without a backslash."""
     copied = {target: source for source, target in COPIED.items()}
     target = page.file.src_uri
     place = copied.get(target, target if target.startswith("reference/") else f"docs/{target}")
