@@ -42,7 +42,7 @@ FORCED_DEVICES = "--xla_force_host_platform_device_count={}"
 def answers(client: openai.OpenAI) -> list[Any]:
     """Returns the model's answers to the questions, without ids and times.
 
-    Raises AssertionError if a streamed text differs from the same answer as a whole.
+    Raises AssertionError if the text of an answer differs when it is streamed.
     """
     results: list[Any] = []
     for question in QUESTIONS:

@@ -54,8 +54,8 @@ class GeneratorWatch:
     """The load of this process while it sent requests.
 
     Attributes:
-        delays: seconds by which the asyncio loop was late, measured about every 10 ms. While the loop is late, it notes
-            the arrival of tokens late too.
+        delays: seconds by which the asyncio loop was late, measured about every 10 ms. Tokens that arrive meanwhile are
+            noted late.
         busy: fraction of one processor that this process used.
     """
 

@@ -36,10 +36,10 @@ class PromptLength:
 
 
 def measured_length(short: tuple[int, int], long: tuple[int, int]) -> PromptLength:
-    """Returns the length that fits two example prompts.
+    """Returns the `PromptLength` that fits two example prompts.
 
     Args:
-        short: (words, tokens): the number of words in the short prompt, and its number of tokens on a server.
+        short: number of words and number of tokens in the short prompt. A server has counted the tokens.
         long: the same two numbers for the long prompt.
     """
     word = max((long[1] - short[1]) / (long[0] - short[0]), 0.1)

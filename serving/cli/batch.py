@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _pin_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns the settings that answers depend on, by name. The state of the batch has them beside the fingerprint.
+    """Returns the settings that answers depend on, by name. The state of the batch stores them with the fingerprint.
 
     If no flag sets the date for templates, sets it to the day on which the batch was begun.
     """

@@ -90,7 +90,7 @@ def _chat(models: _ServerModels | _LoadedModels, args: argparse.Namespace) -> in
 def _question(args: argparse.Namespace) -> str:
     """Returns the question: the text from a pipe or file, then the words of the command line.
 
-    Returns "" if there are neither. A conversation begins then.
+    Returns "" if there is neither. A conversation begins then.
 
     Raises:
         ValueError: there is neither a question nor a terminal, or the input is not text.
@@ -171,7 +171,7 @@ def _connect(args: argparse.Namespace) -> Client:
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file is unusable, or the user sets a flag that the server must have, such as `--template-date`.
+        ValueError: a file is unusable, or a flag is set that only a server can have, such as `--template-date`.
     """
     for name in TEMPLATE_SETTINGS:
         if getattr(args, name) is not None:

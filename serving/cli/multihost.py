@@ -75,8 +75,8 @@ def leave_multihost() -> None:
 def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, report: Report) -> int:
     """Runs the leader's steps and returns 0 when the leader ends the run.
 
-    SIGTERM and Ctrl-C ask the leader to end the run. A second signal of the same kind ends this process. The loss of
-    the leader also ends this process, once all processes have joined.
+    SIGTERM and Ctrl-C ask the leader to end the run. A second signal of the same kind ends this process. If the leader
+    is lost after all processes have joined, this process ends.
 
     Args:
         model: the model, as in `--model`.
@@ -85,7 +85,8 @@ def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, repo
         report: called with the progress of loading and compiling.
 
     Raises:
-        MultihostError: a process does not join in time, or differs from the leader, or the connection breaks before.
+        MultihostError: a process does not join in time or differs from the leader, or the leader is lost before all
+            processes have joined.
         OSError: a file of the model cannot be read.
         Exception: any exception of `jaxchat.multihost.follower.run_follower`.
     """

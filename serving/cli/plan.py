@@ -145,7 +145,7 @@ def command(model: str, plan: Plan) -> str:
 def _servable(model: str) -> str:
     """Returns the value for `jaxchat serve --model`.
 
-    For a `config.json`, this is the directory of the file. For a known shape, it is `path/to/` and the name.
+    This is the directory of a `config.json`, `path/to/` with the name of a known shape, and otherwise `model` itself.
     """
     path = Path(model).expanduser()
     if model.lower() == "bundled" or path.is_dir():

@@ -52,8 +52,8 @@ class EventBatch:
 def _encoded(event: CacheEvent, alone: bool) -> list[Any]:
     """Returns an event as an array that begins with the event's name.
 
-    If a cache was cleared, the name is `AllBlocksCleared`. At this name, some routers forget the blocks of all engines
-    of a server. If `alone` is false, the array is therefore a `BlockRemoved` that lists the cleared blocks.
+    If `alone` is true, the event of a cleared cache is `AllBlocksCleared`. At this event, some routers forget the
+    blocks of all engines of a server. If `alone` is false, the event is therefore `BlockRemoved` with a list of blocks.
     """
     match event:
         case ChunksStored(parent, hashes, tokens):

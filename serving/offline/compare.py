@@ -74,7 +74,7 @@ def _choice(choice: Mapping[str, Any]) -> dict[str, Any]:
 def _logprobs(logprobs: Mapping[str, Any]) -> dict[str, Any]:
     """Returns log-probabilities without the fields that only some clients receive.
 
-    These are `token_id` in an entry, and the list `content` of a text completion, which has a list `tokens`.
+    These fields are `token_id` of an entry and, in a text completion, the list `content` beside the list `tokens`.
     """
     keys = [key for key, value in logprobs.items() if value and not (key == "content" and "tokens" in logprobs)]
     return {key: [_without_id(entry) for entry in logprobs[key]] for key in keys}

@@ -1,4 +1,4 @@
-"""The folders that clients are installed into: virtual environments for Python, folders of npm packages otherwise."""
+"""Folders that clients are installed into: virtual environments for Python, npm packages for JavaScript."""
 
 from __future__ import annotations
 

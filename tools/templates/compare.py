@@ -157,7 +157,7 @@ def _loses_refused_part(plain: Form, prompt: Prompt, reference: Prompt) -> bool:
 
 
 def _shown(form: Form, text: str) -> Counter[str]:
-    """Returns how often a prompt has each text of a conversation, but at most as often as the conversation does."""
+    """Returns how often a prompt has each text of a conversation, at most as often as the conversation has it."""
     texts = _all_texts(form)
     return Counter({each: min(count, text.count(each)) for each, count in texts.items() if each in text})
 
