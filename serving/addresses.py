@@ -88,7 +88,7 @@ def _listening(port: int) -> Iterator[str]:
 
 
 def _links(folder: Path) -> Iterator[str]:
-    """Yields the targets of a folder's links, none if the folder belongs to another user."""
+    """Yields the targets of a folder's links. Yields nothing if the folder belongs to another user."""
     try:
         for link in folder.iterdir():
             yield os.readlink(link)

@@ -31,7 +31,7 @@ class PromptLength:
     word: float
 
     def words(self, tokens: int) -> int:
-        """Returns the number of words of a prompt of about `tokens` tokens, at least 1."""
+        """Returns how many words, at least 1, make a prompt of about `tokens` tokens."""
         return max(round((tokens - self.fixed) / self.word), 1)
 
 

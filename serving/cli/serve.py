@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(serve: ServeConfig, *, listens: bool) -> None:
-    """Checks settings, files and, for a process that listens, ports before the slow loading.
+    """Checks settings and files before the slow loading. If `listens` is true, also checks the ports.
 
     Raises:
         OSError: a port is taken.

@@ -109,7 +109,7 @@ class Group:
 
         Raises:
             ModelError: the model cannot be loaded.
-            MultihostError: a process does not join in time, differs or is lost.
+            MultihostError: a process does not join in time, differs from the leader, or is lost.
             OSError: the address of the leader is taken.
             ValueError: settings do not fit the model or the devices.
         """

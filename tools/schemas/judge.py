@@ -149,7 +149,7 @@ _IN_PLACE = ("allOf", "anyOf", "oneOf")
 
 
 def closed(schema: Any) -> Any:
-    """Returns a schema of 2020-12 that forbids undeclared members. Answers of jaxchat never have undeclared members."""
+    """Returns `schema`, of draft 2020-12, with undeclared members forbidden. Answers of jaxchat never have any."""
     if not isinstance(schema, dict):
         return schema
     result = dict(schema)
