@@ -15,11 +15,11 @@ _PRIVILEGED = 1024  # ports below need special rights
 
 
 def check_free(host: str, port: int, flag: str) -> None:
-    """Raises OSError if a server could not listen there. The message says why and what to change.
+    """Raises OSError if a server cannot listen on `port` of `host`. The message says why and what to change.
 
     Args:
         host: address to listen on.
-        port: port to listen on. 0, which picks a free one, passes if the address can be used.
+        port: port to listen on. With 0, the system picks a free port, so only `host` is checked.
         flag: the flag that sets the port, such as `--rest-port`.
     """
     with _socket_for(host) as probe, _explained(host, port, flag):
@@ -40,7 +40,7 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
 
 
 def port_holder(port: int) -> str:
-    """Returns words for the program that listens on a port, as far as /proc tells."""
+    """Returns the name and process id of the program that listens on a port, or "another program" if unknown."""
     inodes = {f"socket:[{inode}]" for inode in _listening(port)}
     for process in _PROC.glob("[0-9]*") if inodes else ():
         if inodes.intersection(_links(process / "fd")):
@@ -75,7 +75,7 @@ def _reason(error: OSError, port: int, flag: str) -> str:
 
 
 def _listening(port: int) -> Iterator[str]:
-    """Yields the inodes of sockets that listen on a port of any address."""
+    """Yields the inode of each socket that listens on `port`, on any address of this machine."""
     for name in ("tcp", "tcp6"):
         try:
             lines = (_PROC / "net" / name).read_text("ascii").splitlines()[1:]
@@ -88,7 +88,7 @@ def _listening(port: int) -> Iterator[str]:
 
 
 def _links(folder: Path) -> Iterator[str]:
-    """Yields the targets of a folder's links, none if the folder belongs to another user."""
+    """Yields the targets of a folder's links. Yields nothing if the folder belongs to another user."""
     try:
         for link in folder.iterdir():
             yield os.readlink(link)

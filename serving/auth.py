@@ -1,4 +1,4 @@
-"""API keys: reads a file of keys or their hashes, and checks `authorization` headers."""
+"""API keys: reads a file whose lines are keys or hashes of keys, and checks `authorization` headers."""
 
 from __future__ import annotations
 

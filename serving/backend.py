@@ -117,7 +117,7 @@ class ObservableEngine(Protocol):
     def observe_cache(self, observer: CacheObserver, model: str) -> None:
         """Sends all changes of the prefix caches to `observer`. Call it before the engine starts.
 
-        The changes name chunks by hashes, which also depend on `model`, the id of the model.
+        The changes identify chunks of tokens by hashes. The hashes also depend on `model`, the id of the model.
         """
 
 

@@ -11,7 +11,7 @@ LONGEST = 8192  # characters of a header; W3C asks for at least 512 of tracestat
 
 
 class TraceHeaders(TypedDict):
-    """The fields of `RequestContext` with the same names. Only their length and their characters are checked so far."""
+    """The trace headers of a call, for `RequestContext`. Only their length and their characters are checked so far."""
 
     traceparent: str
     tracestate: str

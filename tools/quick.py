@@ -1,8 +1,9 @@
-"""Runs the tests of all files changed on this branch. If they have none, runs quick tests of each layer: `make quick`
+"""Runs the tests of the files that changed on this branch: `make quick`.
 
-A change in `jaxchat/planning/hlo.py` runs `tests/planning/test_hlo.py`, then the other tests of `tests/planning`. Of
-the tests of changed files, those that have not begun after 90 seconds are skipped and counted in the summary. The quick
-tests of each layer are all run, because CI relies on them.
+A change in `jaxchat/planning/hlo.py` runs `tests/planning/test_hlo.py`, then the other tests of `tests/planning`. A
+test that has not begun after 90 seconds is skipped and counted in the summary.
+
+If no changed file has tests, runs quick tests of each layer. These have no time limit, because CI relies on them.
 """
 
 from __future__ import annotations

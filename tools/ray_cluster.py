@@ -1,10 +1,11 @@
-"""Serves the bundled model under Ray Serve LLM, on a Ray cluster of several nodes on this machine, and compares it.
+"""Checks that the bundled model gives the same answers under Ray Serve LLM as from a plain server.
 
-    make ray    each way to serve it, in an environment with Ray
+    make ray    checks each way to serve the model, in an environment with Ray
 
-The `openai` client asks a plain server and then Ray's HTTP address the same questions. Tokens, log-probabilities and
-fingerprints must be equal. Then processes of the model are killed one by one, and the time is measured until Ray has
-started the model again and it gives the same answers. The exit status is 1 if anything differs.
+The model runs on a Ray cluster of several nodes on this machine. The `openai` client asks a plain server and then Ray's
+HTTP address the same questions. Tokens, log-probabilities and fingerprints must be equal. Then processes of the model
+are killed one by one, and the time is measured until Ray has started the model again and it gives the same answers. The
+exit status is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ FORCED_DEVICES = "--xla_force_host_platform_device_count={}"
 
 
 def answers(client: openai.OpenAI) -> list[Any]:
-    """Returns what the model answers to the questions, whole and streamed, without ids and times."""
+    """Returns the model's answers to the questions, without ids and times.
+
+    Raises AssertionError if the text of an answer differs when it is streamed.
+    """
     results: list[Any] = []
     for question in QUESTIONS:
         whole = client.chat.completions.create(model=MODEL, max_tokens=24, **question)
@@ -102,7 +106,7 @@ def serve(processes: int, port: int) -> Any:
 
 
 def ingress_options() -> dict[str, Any]:
-    """Returns options that make Ray's ingress small. With direct streaming there is none."""
+    """Returns options that make Ray's ingress small. Returns {} with direct streaming, which has no ingress."""
     if os.environ.get("RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING") == "1":
         return {}
     return {"ingress_deployment_config": {"num_replicas": 1, "ray_actor_options": {"num_cpus": 0}}}

@@ -18,7 +18,7 @@ _BUSY = 0.9  # fraction of a processor
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and percentiles of durations, in seconds. Without any durations, all of them are NaN."""
+    """Mean and percentiles of durations, in seconds. For an empty list of durations, all figures are NaN."""
 
     mean: float
     p50: float

@@ -54,8 +54,8 @@ class GeneratorWatch:
     """The load of this process while it sent requests.
 
     Attributes:
-        delays: seconds by which the loop was late, at moments 10 ms apart. A token that arrives at such a moment is
-            noted too late by these seconds.
+        delays: seconds by which the asyncio loop was late, measured about every 10 ms. Tokens that arrive meanwhile are
+            noted late.
         busy: fraction of one processor that this process used.
     """
 

@@ -25,18 +25,23 @@ WORDS = _WORDS.split()
 
 @dataclass(frozen=True)
 class PromptLength:
-    """The length in tokens of prompts of random words. A prompt of n words has about `fixed + n * word` tokens."""
+    """The number of tokens in a prompt of n random words: about `fixed + n * word`."""
 
     fixed: float
     word: float
 
     def words(self, tokens: int) -> int:
-        """Returns the number of words of a prompt of about `tokens` tokens, at least 1."""
+        """Returns how many words, at least 1, make a prompt of about `tokens` tokens."""
         return max(round((tokens - self.fixed) / self.word), 1)
 
 
 def measured_length(short: tuple[int, int], long: tuple[int, int]) -> PromptLength:
-    """Derives the length of prompts from two examples, (words, tokens), whose tokens a server has counted."""
+    """Returns the `PromptLength` that fits two example prompts.
+
+    Args:
+        short: number of words and number of tokens in the short prompt. A server has counted the tokens.
+        long: the same two numbers for the long prompt.
+    """
     word = max((long[1] - short[1]) / (long[0] - short[0]), 0.1)
     return PromptLength(short[1] - word * short[0], word)
 

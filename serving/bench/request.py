@@ -137,7 +137,7 @@ class _Events:
 
 
 def _words(body: bytes) -> str:
-    """Returns the message of an error object, or the beginning of another body."""
+    """Returns the message in `body` if that is an error object, otherwise the beginning of `body`."""
     try:
         message = json.loads(body)["error"]["message"]
     except (ValueError, KeyError, TypeError):

@@ -24,8 +24,8 @@ class Bench:
     """A measurement of one server.
 
     Args:
-        session: connections to it.
-        base: its URL without the path of the API.
+        session: connections to the server.
+        base: URL of the server without the path of the API.
         config: loads and requests.
     """
 
@@ -76,7 +76,7 @@ class Bench:
             raise ChatError(f"{self._base}/v1/models does not list a model; name one by --model") from None
 
     async def _prompt_length(self) -> PromptLength | None:
-        """Measures with two requests how many tokens a word has. Returns None for a dataset, which needs no words.
+        """Measures with two requests how many tokens a random word has. Returns None if a dataset has the prompts.
 
         Raises:
             ChatError: the server does not answer a request, or does not count the tokens of its prompt.

@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _pin_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns the settings that answers depend on, besides the fingerprint.
+    """Returns the settings that answers depend on, by name. The state of the batch stores them with the fingerprint.
 
-    Sets the date for templates to the day on which the batch was begun, unless a flag sets it.
+    If no flag sets the date for templates, sets it to the day on which the batch was begun.
     """
     if args.template_date is None:
         args.template_date = begun_header(args.output).get("template_date") or str(datetime.now(UTC).date())
@@ -90,7 +90,7 @@ async def _run(
 
 
 class _Progress:
-    """A callable that shows how far the batch is on standard error: a bar at a terminal, otherwise lines."""
+    """A callable that shows progress on standard error: a bar at a terminal, otherwise lines of text."""
 
     def __init__(self, total: int) -> None:
         self._bar = tqdm(total=total, desc="requests", file=sys.stderr, disable=not sys.stderr.isatty())

@@ -60,10 +60,11 @@ def run(args: argparse.Namespace) -> int:
     """Answers the question, or chats until the user quits. Returns 0.
 
     Raises:
-        ChatError: the question fails, or the server cannot be reached.
+        ChatError: the question fails.
         KeyboardInterrupt: Ctrl-C ended the answer to the question.
         ModelError: the model cannot be loaded.
-        OSError, ValueError: a file or a setting is unusable, or there is neither a question nor a terminal.
+        OSError, ValueError: a file or a setting is unusable, the server cannot be reached, or there is neither a
+            question nor a terminal.
     """
     models = _ServerModels(args) if args.connect else _LoadedModels(args)
     with closing(models):
@@ -87,7 +88,9 @@ def _chat(models: _ServerModels | _LoadedModels, args: argparse.Namespace) -> in
 
 
 def _question(args: argparse.Namespace) -> str:
-    """Returns the question of the command line and of standard input, "" for a conversation.
+    """Returns the question: the text from a pipe or file, then the words of the command line.
+
+    Returns "" if there is neither. A conversation begins then.
 
     Raises:
         ValueError: there is neither a question nor a terminal, or the input is not text.
@@ -99,7 +102,7 @@ def _question(args: argparse.Namespace) -> str:
 
 
 class _ServerModels(Models):
-    """The models of the server of `--connect`.
+    """The models of the server that `--connect` names.
 
     `close` must be called: gRPC may wait forever for a channel that is open when the interpreter ends.
     """
@@ -148,7 +151,7 @@ class _LoadedModels(Models):
         return self.open(self._args.model or "bundled")
 
     def open(self, name: str) -> ClientModel:
-        """Loads a model, and then closes the one before it, which stays if the new one cannot be loaded."""
+        """Loads a model, and then closes the previous model. If the loading fails, the previous model stays open."""
         before, model = self._loaded, ClientModel(_load(self._args, name), None, self._args.record)
         self._loaded = model
         if before:
@@ -164,11 +167,11 @@ class _LoadedModels(Models):
 
 
 def _connect(args: argparse.Namespace) -> Client:
-    """Connects to the server of `--connect`.
+    """Connects to the server that `--connect` names.
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file is unusable, or a flag such as `--template-date` is for a setting of the server.
+        ValueError: a file is unusable, or a flag is set that only a server can have, such as `--template-date`.
     """
     for name in TEMPLATE_SETTINGS:
         if getattr(args, name) is not None:

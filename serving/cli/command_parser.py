@@ -15,7 +15,7 @@ class CommandParser(argparse.ArgumentParser):
     """A parser whose usage is one line, and which refuses unknown flags before it looks at anything else.
 
     Args:
-        lists: what `--help` lists, as errors say.
+        lists: what `--help` lists, such as "flags" or "commands". Errors end with a hint that has this word.
         settings: arguments of `argparse.ArgumentParser`.
     """
 
@@ -51,7 +51,7 @@ class CommandParser(argparse.ArgumentParser):
                 self.error(f"unknown flag {flag}{advice(_name(flag), known, _flag)}")
 
     def refuse_unknown(self, words: Sequence[str]) -> None:
-        """Exits with status 2 if there are words, which are those that parsing has left."""
+        """Exits with status 2 if there are unknown arguments: `words`, as `parse_known_args` returns them."""
         if not words:
             return
         kind = "unknown flag" if words[0].startswith("-") else "unexpected argument:"

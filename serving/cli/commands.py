@@ -40,13 +40,12 @@ flags:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Returns the parsed arguments. Their attribute `run` is a function of them that returns the exit status.
-
-    Without arguments, it is one that prints the commands.
+    """Returns the parsed arguments, `args`. `args.run(args)` runs the command and returns the exit status.
 
     Raises:
         ModuleNotFoundError: a package that the command needs is not installed.
-        SystemExit: with status 2 for wrong usage, 0 for `--help` and `--version`.
+        SystemExit: with status 2 for wrong usage, or 0 after `--help` or `--version` has printed. Without arguments,
+            `--help` is assumed.
     """
     words = list(argv) or ["--help"]
     if words[0] == "help":

@@ -126,7 +126,10 @@ def _shown(default: Any) -> str:
 
 
 def _value(value: Any) -> Any:
-    """Converts a flag's value to the setting's. Raises ValueError for a list that has `none` beside other values."""
+    """Converts a value from argparse to the value of a setting: [None] becomes None, another list a tuple.
+
+    Raises ValueError for a list with None and other values.
+    """
     if not isinstance(value, list):
         return value
     if None in value and len(value) > 1:

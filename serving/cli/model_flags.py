@@ -42,7 +42,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def models_from_flags(args: argparse.Namespace) -> list[ModelChoice]:
-    """Returns the models of the flags, at least one.
+    """Returns the models that the flags name, at least one.
 
     Raises:
         ValueError: a setting is not allowed, a model lacks its `--served-model-name` while another has one, or two

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints one line per model and returns 0. Raises `ModelError` if a directory has no model or bad JSON."""
+    """Prints one line per model and returns 0. Raises `ModelError` for a directory without a model or with bad JSON."""
     bundled = Path(str(files("jaxchat") / "bundled"))
     rows = [("bundled", bundled)] if (bundled / "config.json").is_file() else []
     for directory in args.directories:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Callable[[Leader], int]) -> int:
-    """Waits for all followers, calls `serve` and returns its status. If the status is 0, ends the followers' run.
+    """Waits for all followers, calls `serve` and returns its status. If the status is 0, the followers end too.
 
     Args:
         model: the model, as in `--model`.
@@ -75,7 +75,8 @@ def leave_multihost() -> None:
 def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, report: Report) -> int:
     """Runs the leader's steps and returns 0 when the leader ends the run.
 
-    SIGTERM and Ctrl-C ask the leader to end the run. A second signal of the same kind ends this process.
+    SIGTERM and Ctrl-C ask the leader to end the run. A second signal of the same kind ends this process. If the leader
+    is lost after all processes have joined, this process ends.
 
     Args:
         model: the model, as in `--model`.
@@ -84,7 +85,8 @@ def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, repo
         report: called with the progress of loading and compiling.
 
     Raises:
-        MultihostError: a process does not join in time or differs from the leader, or the leader is lost.
+        MultihostError: a process does not join in time or differs from the leader, or the leader is lost before all
+            processes have joined.
         OSError: a file of the model cannot be read.
         Exception: any exception of `jaxchat.multihost.follower.run_follower`.
     """

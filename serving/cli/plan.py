@@ -143,7 +143,10 @@ def command(model: str, plan: Plan) -> str:
 
 
 def _servable(model: str) -> str:
-    """Returns what `--model` of `jaxchat serve` takes: the directory of a config file, not the file."""
+    """Returns the value for `jaxchat serve --model`.
+
+    This is the directory of a `config.json`, `path/to/` with the name of a known shape, and otherwise `model` itself.
+    """
     path = Path(model).expanduser()
     if model.lower() == "bundled" or path.is_dir():
         return model

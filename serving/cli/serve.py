@@ -55,9 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serves models. Returns 0 after a clean stop, 1 after a failure of an engine.
 
+    While models are loading, SIGTERM and Ctrl-C end the process.
+
     Raises:
-        KeyboardInterrupt: SIGTERM or Ctrl-C arrived while a model was loading in a multihost group. Otherwise the
-            process ends then at once.
         Exception: any exception of loading or listening. In a multihost group, such an exception ends the process.
     """
     log_config = from_flags(args, LogConfig)
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(serve: ServeConfig, *, listens: bool) -> None:
-    """Checks settings, files and, for a process that listens, ports before the slow loading.
+    """Checks settings and files before the slow loading. If `listens` is true, also checks the ports.
 
     Raises:
         OSError: a port is taken.

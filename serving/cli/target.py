@@ -33,7 +33,9 @@ def add_target_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def target_of(args: argparse.Namespace) -> OpenTarget:
-    """Loads the model of the flags, or reads the URL, and returns a function that opens the target on a loop.
+    """Returns a function that opens the target on an asyncio loop: the server at `--url`, or the model of the flags.
+
+    The model is loaded before this function returns.
 
     Raises:
         ModelError: the model cannot be loaded.

@@ -51,7 +51,7 @@ class GroupConfig:
 
     @classmethod
     def of(cls, model: str, settings: Mapping[str, Any]) -> GroupConfig:
-        """Returns a configuration with `settings`, whose names are fields of the three classes of settings.
+        """Returns a configuration with `settings`: fields of `EngineConfig`, `ChatConfig` and `MultihostConfig`.
 
         Raises:
             TypeError: a name is unknown, or a value has the wrong type.
@@ -109,7 +109,7 @@ class Group:
 
         Raises:
             ModelError: the model cannot be loaded.
-            MultihostError: a process does not join in time, differs or is lost.
+            MultihostError: a process does not join in time, differs from the leader, or is lost.
             OSError: the address of the leader is taken.
             ValueError: settings do not fit the model or the devices.
         """

@@ -37,7 +37,7 @@ Answers = AsyncGenerator[Any, None]
 
 
 class _Exact:
-    """A mixin for answers of Ray's classes. Keeps the JSON of jaxchat, to which Ray's classes would add keys."""
+    """A mixin for Ray's answer classes. Their JSON is then that of jaxchat, without the keys that Ray would add."""
 
     body: Any
 
@@ -94,7 +94,7 @@ class RayLLMServer(LLMServerProtocol):
         self._app = create_app(self._session)
 
     async def __serve_build_asgi_app__(self) -> Any:
-        """Returns the REST application. If Ray streams directly, clients reach it without Ray's ingress."""
+        """Returns the REST application. With Ray's direct streaming, clients reach it without Ray's ingress."""
         return self._app
 
     async def chat(self, request: Any, raw_request_info: Any = None) -> Answers:

@@ -48,7 +48,7 @@ def decode(message: pb.Step) -> MultihostStep:
     """Converts a message to a step with read-only arrays. `STORED_LOCALLY` takes the place of a swapped sequence.
 
     Raises:
-        ValueError: the message has no work.
+        ValueError: the message has no work, such as a prefill or a decode step.
     """
     return MultihostStep(_work(message), message.saved, tuple(message.forgotten))
 

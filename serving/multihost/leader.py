@@ -80,7 +80,7 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         self._broadcast(pb.FollowResponse(begin=pb.Begin(distributed_port=port)))
 
     def agree(self, digests: Mapping[str, str]) -> None:
-        """Waits for the digests of all followers.
+        """Waits for the digests of all followers, compares them with `digests`, and sends the result to all followers.
 
         Raises:
             MultihostError: the digests of a follower differ, or a follower is late or lost.

@@ -50,10 +50,10 @@ class EventBatch:
 
 
 def _encoded(event: CacheEvent, alone: bool) -> list[Any]:
-    """Returns an event as an array.
+    """Returns an event as an array that begins with the event's name.
 
-    Some routers take `AllBlocksCleared` as the end of all blocks of a server, whichever engine sent it. Unless `alone`,
-    the array therefore lists the blocks that are gone.
+    If `alone` is true, the event of a cleared cache is `AllBlocksCleared`. At this event, some routers forget the
+    blocks of all engines of a server. If `alone` is false, the event is therefore `BlockRemoved` with a list of blocks.
     """
     match event:
         case ChunksStored(parent, hashes, tokens):

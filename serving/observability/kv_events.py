@@ -56,8 +56,8 @@ class KvEventPublisher:
     numbers. It can then ask for the missing batches, and gets those that are still in the buffer.
 
     Args:
-        endpoint: address of the PUB socket. It is bound if it has `*` or `::` for a host, or if it begins with `ipc:`.
-            Otherwise the socket connects to a subscriber that listens there.
+        endpoint: address of the PUB socket. The socket binds to an address that has `*` or `::` or begins with `ipc:`.
+            It connects to any other address, on which a subscriber listens.
         replay_endpoint: address at which a ROUTER socket takes requests for old batches; None for no such socket.
         topic: first frame of every message.
         buffer: number of batches that are kept.

@@ -84,7 +84,7 @@ class _Families:
 
 
 class _ModelMetrics:
-    """The counts of one model."""
+    """The metrics of one model."""
 
     def __init__(self, families: _Families, model: str) -> None:
         self._model, self._success, self._outcomes = model, families.success, families.outcomes
@@ -118,7 +118,7 @@ class _ModelMetrics:
                 self._success.labels(self._model, reason).inc()
 
     def _observe_phases(self, record: Record) -> None:
-        """Counts how long a completed request waited, and how long its prefill and its decode steps took."""
+        """Adds to histograms how long a completed request waited, and how long its prefill and decode steps took."""
         queued, admitted, first, last = record.queued, record.admitted, record.first_token, record.last_token
         if queued is None or admitted is None or first is None or last is None:
             return

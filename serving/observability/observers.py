@@ -52,7 +52,7 @@ def check_extras(config: RestConfig) -> None:
 def observe(sessions: Sequence[Session], config: ServeConfig) -> SessionObservers:
     """Adds the observers that `config` switches on to all `sessions`. `check_extras` must have passed.
 
-    KV events are those of the first session.
+    Only the first session publishes KV events.
 
     Raises:
         OSError: the address for KV events cannot be used.

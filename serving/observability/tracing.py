@@ -1,4 +1,4 @@
-"""A trace span for each request, after OpenTelemetry's GenAI semantic conventions. Requires the extra `otel`."""
+"""Makes a trace span for each request, by OpenTelemetry's GenAI semantic conventions. Requires the extra `otel`."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ async def run_batch(
 
     Args:
         source: the requests.
-        output: the file to write. It appears when all lines are done; until then they are in the state beside it.
+        output: the file to write. It appears when all lines are done. Until then, the lines are in its state file.
         target: answers the requests.
         settings: what the answers depend on besides the requests and the model.
         config: settings of the run. `concurrency` must be set.
@@ -171,7 +171,10 @@ class _Run:
 
 
 def _passing(reply: Reply) -> bool:
-    """Returns whether the server's state, not the request, caused a response, so that a later response may differ."""
+    """Returns whether a later try may get another response, because the server's state caused this response.
+
+    For example, status 429 is caused by the server's state, and status 400 by the request.
+    """
     if reply.status == 500:
         return reply.headers.get("x-should-retry") != "false"
     return reply.status in (401, 403, 408, 409, 425, 429) or reply.status > 500

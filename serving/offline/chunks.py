@@ -11,7 +11,7 @@ _TEXTS = ("reasoning_content", "content", "refusal")
 
 
 def read_events(text: str) -> list[Json]:
-    """Returns the chunks in the text of server-sent events, as `curl` prints it.
+    """Returns the chunks in `text`, which has server-sent events, as `curl` prints them.
 
     Raises:
         ValueError: a chunk is not JSON, or the stream ended with an error or before `[DONE]`.

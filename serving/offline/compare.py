@@ -72,7 +72,10 @@ def _choice(choice: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _logprobs(logprobs: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what answers of every kind of client have: no token ids in entries, and texts without `content`."""
+    """Returns log-probabilities without the fields that only some clients receive.
+
+    These fields are `token_id` of an entry and, in a text completion, the list `content` beside the list `tokens`.
+    """
     keys = [key for key, value in logprobs.items() if value and not (key == "content" and "tokens" in logprobs)]
     return {key: [_without_id(entry) for entry in logprobs[key]] for key in keys}
 

@@ -1,4 +1,4 @@
-"""Makes the output lines of a batch, which depend on the request and on the model alone."""
+"""Makes the output lines of a batch, which depend only on the request and the model."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def stable_answer(body: Mapping[str, Any], digest: str) -> Json:
     """Returns an answer in a form that depends on neither time nor load.
 
     Ids derive from `digest`, and `created` is 0. `prompt_tokens_details` is omitted, because the number of cached
-    tokens depends on earlier requests, and `accepted_drafts`, because drafts depend on load. An error has none of these
-    fields and is returned unchanged.
+    tokens depends on earlier requests. `accepted_drafts` is omitted, because drafts depend on load. An error has none
+    of these fields and is returned unchanged.
     """
     answer = dict(body)
     if isinstance(answer.get("id"), str):

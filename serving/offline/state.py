@@ -20,7 +20,7 @@ Header = dict[str, Any]
 
 
 class BatchState:
-    """The lines of a batch that are done, in a file. Each line is passed to the operating system at once.
+    """A file with the lines of a batch that are done. Each line is passed to the operating system at once.
 
     Attributes:
         done: number of lines that are done.
@@ -37,7 +37,8 @@ class BatchState:
         Raises:
             OSError: a file cannot be read or written.
             ValueError: the output exists but its state does not; or the output has changed since it was finished; or
-                the state is that of another input, model or settings, is not a batch's, or is used elsewhere.
+                the state file is not the state of a batch; or it has another input, model or settings; or another
+                process has locked it.
         """
         self._output, self._path = output, state_path(output)
         self._places: dict[int, tuple[int, int]] = {}
@@ -90,7 +91,7 @@ class BatchState:
         self._file.close()
 
     def _continue(self, header: Header) -> None:
-        """Reads the state, or begins a new one if it has no complete header yet."""
+        """Reads the state, or begins a new state if the file has no complete header yet."""
         begun = _first_line(self._file)
         if begun is None:
             self._begin(header)

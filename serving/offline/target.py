@@ -110,8 +110,8 @@ class UrlTarget:
     """A server, over HTTP.
 
     Args:
-        session: the connections to it.
-        base: its URL without the path of the API.
+        session: the connections to the server.
+        base: URL of the server without the path of the API.
     """
 
     def __init__(self, session: aiohttp.ClientSession, base: str) -> None:

@@ -115,6 +115,6 @@ def _address(host: str) -> str:
 
 
 def _without_default_port(origin: str) -> str:
-    """Returns an origin in lower case and, as browsers send it, without the default port of its scheme."""
+    """Returns an origin as browsers send it: in lower case, and without the default port of its scheme."""
     scheme, _, rest = origin.lower().partition("://")
     return origin.lower().removesuffix(_DEFAULT_PORTS[scheme]) if rest and scheme in _DEFAULT_PORTS else origin.lower()

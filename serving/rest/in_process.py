@@ -18,7 +18,7 @@ async def post(app: ASGIApp, path: str, body: bytes, headers: Mapping[str, str])
         app: the application.
         path: the path of the request.
         body: the JSON text.
-        headers: headers of the request besides those of the body, which are replaced.
+        headers: headers of the request. Those that describe a body, such as `content-length`, are ignored.
     """
     about_body = ("content-type", "content-length", "content-encoding", "transfer-encoding")
     pairs = [(name.lower(), value) for name, value in headers.items() if name.lower() not in about_body]

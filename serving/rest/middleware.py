@@ -21,9 +21,11 @@ log = logging.getLogger(__name__)
 class AnswerFailures:
     """ASGI middleware that logs an unexpected exception and answers with status 500.
 
-    Starlette's own handler raises the exception again. The HTTP server would then close the connection without sending
-    `connection: close`, and reset the next request of a client that keeps connections. An exception after the response
-    has begun is raised. The closed connection then shows that the response is incomplete.
+    If the response has begun, raises the exception instead. The HTTP server then closes the connection, which shows the
+    client that the response is incomplete.
+
+    Starlette's own handler also answers with status 500, but then raises the exception again. The HTTP server would
+    close the connection without `connection: close`. The next request of a client that keeps connections would fail.
     """
 
     def __init__(self, app: ASGIApp) -> None:

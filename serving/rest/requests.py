@@ -1,4 +1,4 @@
-"""Reads requests: their context, and their JSON with advice to operators in errors."""
+"""Reads the context and the JSON of requests. Errors about unknown fields advise the operator."""
 
 from __future__ import annotations
 

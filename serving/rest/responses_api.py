@@ -55,7 +55,7 @@ def responses_route(backend: ChatBackend, max_body: int, allow_unknown: bool, ke
 async def _renamed(
     parsed: ResponsesRequest, chunks: AsyncIterator[v1.ChatCompletionChunk]
 ) -> AsyncIterator[v1.ChatCompletionChunk]:
-    """Yields the chunks. Errors name the fields of the Responses request."""
+    """Yields the chunks unchanged. Makes errors name the fields of the Responses request, not those of chat."""
     stream: Any = chunks  # has `aclose`
     try:
         async with contextlib.aclosing(stream):

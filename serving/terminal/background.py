@@ -15,10 +15,11 @@ Open = Callable[[], AbstractContextManager[Iterator[ChatCompletionChunk]]]
 
 @contextmanager
 def read_in_background(open_stream: Open) -> Iterator[Iterator[ChatCompletionChunk]]:
-    """Opens a stream in a thread, and yields an iterator of its chunks.
+    """Opens a stream in a thread, and yields an iterator over its chunks.
 
-    Ctrl-C then interrupts a wait for this thread, and never a call of gRPC: after an interrupted call, gRPC may wait
-    forever when its channel is closed. A stream that is left before its end is closed at its next chunk.
+    Ctrl-C interrupts the caller, which waits for the thread. It does not interrupt the thread's call of gRPC. After an
+    interrupted call, gRPC might wait forever when its channel is closed. If the caller leaves the context before the
+    last chunk, the thread closes the stream when the next chunk arrives.
 
     Args:
         open_stream: returns a context that yields the chunks. The iterator raises its exceptions.

@@ -135,7 +135,7 @@ class Conversation:
 
         Raises:
             ChatError: the answer fails. The question is then not part of the conversation.
-            KeyboardInterrupt: Ctrl-C ended the answer. What came of it is part of the conversation.
+            KeyboardInterrupt: Ctrl-C ended the answer. If it has text, question and text are part of the conversation.
         """
         question: MessageParam = {"role": "user", "content": text}
         answer: MessageParam = {"role": "assistant", "content": ""}

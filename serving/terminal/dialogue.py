@@ -44,7 +44,7 @@ class Dialogue:
         self._ended = False
 
     def greet(self) -> None:
-        """Says which model answers, if a person reads it at a terminal."""
+        """Prints which model answers, if input and output are a terminal."""
         if self._conversation.display.interactive:
             print(f"{_introduce(self._conversation.model)}. /help lists commands, Ctrl-D quits.")
 

@@ -1,4 +1,4 @@
-"""Shows a streamed answer: text as it comes, thoughts dimmed or left out, tool calls as calls of functions."""
+"""Shows a streamed answer: text as it comes, thoughts dimmed or omitted, tool calls as `calls NAME(ARGUMENTS)`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Display:
         """Returns the display that fits this process.
 
         Args:
-            environment: the environment variables, of which NO_COLOR and TERM count.
+            environment: the environment variables. Only NO_COLOR and TERM are read.
             thoughts: whether thoughts are shown; None shows them at a terminal only.
         """
         terminal = sys.stdout.isatty()

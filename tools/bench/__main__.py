@@ -1,11 +1,11 @@
-"""Measures peers side by side: jaxchat by several doors, and other inference engines. The model has random weights.
+"""Measures peers side by side: jaxchat in process, over gRPC and over REST, and other inference engines.
 
     python -m tools.bench --install-peers
     python -m tools.bench --dtype float32 --document docs/performance.md
     python -m tools.bench --gguf FILE --document docs/performance.md
 
-With --gguf, the model is the real one in that file. jaxchat, over gRPC, and llama.cpp serve the file without converting
-it.
+The model has random weights. With --gguf, it is the model in FILE. Two peers serve this file without converting it:
+jaxchat over gRPC, and llama.cpp.
 
 Other engines have separate environments in the cache folder, which --install-peers creates. A peer without its
 environment is omitted. Peers alternate, and each runs alone. Every case is measured between two probes of the machine.

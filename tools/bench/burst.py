@@ -1,8 +1,8 @@
 """Measures prompts that arrive at once, as a ratio to another checkout: `python -m tools.bench.burst --against DIR`
 
-Runs the engine without doors, on a model with random weights. On an idle engine, measures the time from the arrival of
-the prompts until each has its first token. Then measures the longest gap between successive tokens of a sequence that
-is running when the prompts arrive. Checkouts take turns. The other checkout runs in the environment of this process.
+Runs the engine without a server, on a model with random weights. On an idle engine, measures the time from the arrival
+of the prompts until each has its first token. Then measures the longest gap between successive tokens of a sequence
+that is running when the prompts arrive. Checkouts take turns. The other checkout runs in this process's environment.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Measures the cost of text and transport: tokens per second of many streams, from the bare engine to REST.
+"""Measures what text and transport cost: compares the tokens per second of the bare engine, a session, gRPC and REST.
 
 `python -m tools.bench.overhead --streams 32` alternates these loads, several times:
 
-- engine: the engine loop and its device, token ids only;
-- session: chat streams in the same process;
-- gRPC and REST: the same streams of a real server process, read by this one.
+- engine: the engine alone generates token ids;
+- session: a session in this process answers chat streams;
+- gRPC and REST: a separate server process answers the same streams, and this process reads them.
 
-Prints the medians as a Markdown table.
+Prints the median tokens per second of each load as a Markdown table.
 """
 
 from __future__ import annotations

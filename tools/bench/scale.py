@@ -1,8 +1,8 @@
 """Measures the cost of scheduling on the host with many waiting requests: `python -m tools.bench.scale --queued 10000`
 
 Drives the engine's own scheduler with a device that answers at once. Like the engine, schedules one step ahead. Each
-answer goes on with the text of its prompt, but one token in ten is another, so that drafts are right and wrong. The
-table has the processor time of scheduling and processing a step, in milliseconds, and of cancelling a request, in
+answer continues the text of its prompt, but every tenth token differs, so that some drafts are right and some wrong.
+The table has the processor time of scheduling and processing a step, in milliseconds, and of cancelling a request, in
 microseconds. The time should grow only with the active rows. The exit status is 1 if the 99th percentile of the steps
 exceeds the limit.
 """
@@ -124,7 +124,7 @@ class Host:
 
 
 def _outcome(step: Step) -> Outcome:
-    """Returns the result of a device that samples the text of `_text`, with other tokens in between."""
+    """Returns the result of a step on the simulated device: tokens of `_text`, with every tenth token replaced."""
     if isinstance(step.work, SwapOutWork):
         return Swapped(None, ())
     if isinstance(step.work, SwapInWork):

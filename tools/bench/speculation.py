@@ -1,8 +1,8 @@
 """Measures what draft tokens save on everyday tasks: `python -m tools.bench.speculation --model FILE`
 
 One engine in this process answers each task with drafts and without, in turn, so that a slow machine slows both ways.
-Every request runs once before, so that its prompt is in the prefix cache. A task has four requests. With more than four
-users, some requests are sent several times. The answers must be equal, and the exit status is 1 if any are not.
+Every request first runs once unmeasured, so that its prompt is in the prefix cache. A task has four requests. With more
+than four users, some requests are sent several times. The answers must be equal. The exit status is 1 if they are not.
 
 The table compares both ways by tokens per second, with the ratio, and by the longest gap between successive tokens of
 an answer (95th percentile). For drafts, the table also has the tokens of a sequence in one step, and the share of

@@ -1,8 +1,8 @@
 """Drives a server with the clients that people use: `python -m tools.clients`, or with names of clients.
 
-Starts one server with the bundled model. Each client is installed into a separate environment, which stays for the next
-run. The client's program in `tests/clients` then runs against the server. Prints the output of programs that fail, and
-a table. The exit status is 1 if a client failed.
+Starts one server with the bundled model. Installs the clients into folders, which stay for the next run. Each client's
+program in `tests/clients` then runs against the server. Prints the output of programs that fail, and a table. The exit
+status is 1 if a client failed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The environments of clients: a virtual environment for each Python client, one folder for JavaScript."""
+"""Folders that clients are installed into: virtual environments for Python, npm packages for JavaScript."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Environment:
     def recipe(self) -> str:
         """A text that changes when the folder must be made again.
 
-        It names the packages, and has the version of Python or the protocol's sources.
+        The text names the packages. For Python, it also has Python's version, and for JavaScript, the `proto/` files.
         """
         if self.language == "Python":
             return "\n".join((sys.version, *self.packages))

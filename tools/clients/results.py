@@ -106,6 +106,6 @@ def table(results: Iterable[Result]) -> str:
 
 
 def _without_settings(variables: Mapping[str, str]) -> dict[str, str]:
-    """Omits variables that change what a program imports or which server and proxy its client uses."""
+    """Returns `variables` without those that change what a program imports, or which server or proxy it uses."""
     unwanted = re.compile(r"PYTHON|OPENAI_|(?:https?|all)_proxy$", re.IGNORECASE)
     return {name: value for name, value in variables.items() if not unwanted.match(name)}

@@ -1,1 +1,1 @@
-"""Checks that seeded answers are equal bit for bit: alone and under load, through every door."""
+"""Checks that seeded answers are equal bit for bit: alone and under load, in process, over gRPC and over REST."""

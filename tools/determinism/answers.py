@@ -1,4 +1,4 @@
-"""Answers of any door in one form that can be compared bit for bit."""
+"""Converts the answers of all clients to one form, in which answers can be compared bit for bit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Answer = dict[int, Choice]
 
 
 def from_completion(completion: Any) -> Answer:
-    """Converts a whole answer of the `openai` package or of the typed client."""
+    """Returns the choices, by index, of a whole answer of the `openai` package or of the typed client."""
     return {
         choice.index: Choice(
             text=choice.message.content or "",
@@ -55,7 +55,7 @@ def from_completion(completion: Any) -> Answer:
 
 
 def from_chunks(chunks: Iterable[Any]) -> Answer:
-    """Converts a streamed answer of the `openai` package or of the typed client."""
+    """Returns the choices, by index, of a streamed answer of the `openai` package or of the typed client."""
     answer: Answer = {}
     chunks = list(chunks)
     prompt = next((ids for chunk in chunks if (ids := _ids(chunk, "prompt_token_ids"))), ())

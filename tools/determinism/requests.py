@@ -123,7 +123,7 @@ def _penalties(rng: Random, vocab: int) -> Request:
 
 
 def _endings(rng: Random, vocab: int, max_tokens: int) -> Request:
-    """Returns fields that end or shape answers. A request with a grammar does not ignore the stop tokens."""
+    """Returns random fields that end answers or constrain their text. Fields with a grammar lack `ignore_eos`."""
     fields: Request = {}
     if rng.random() < 0.3:
         fields["stop"] = rng.sample(["e", "an", ". ", "jax", "\n"], rng.randint(1, 3))

@@ -87,7 +87,7 @@ async def changing(limit_drafts: Callable[[int], None], limits: Sequence[int], r
 async def noise(create: Callable[..., Any], model: str, streams: int, words: int, rng: Random) -> AsyncIterator[None]:
     """Keeps `streams` neighbours running inside the `async with` block. Cancels about half of them before their end.
 
-    Raises the first exception of a neighbour at the end of the block.
+    At the end of the block, raises the first exception of a neighbour, if any.
 
     Args:
         create: sends a request and returns its stream.

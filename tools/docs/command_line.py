@@ -17,7 +17,10 @@ written and checked, and what they are called in Python.
 
 
 def command_line_page() -> str:
-    """Returns the page of all commands with their flags. A group of flags that a former command has is only named."""
+    """Returns the page of all commands with their flags.
+
+    A group of flags is listed at the first command that has it. Later commands refer to that list.
+    """
     lines, known = [INTRODUCTION], dict[str, str]()
     for name, parser in commands().items():
         lines += [f"## jaxchat {name}", "", markdown_of(parser.description), ""]

@@ -1,6 +1,6 @@
 """Hooks of MkDocs: pages made from files outside `docs/`, and links that suit both the site and the repository.
 
-The reference is not committed. It takes a second to make from docstrings, flags and `proto/`, so it cannot lag.
+The reference is not committed. Each build of the site makes it from docstrings, flags and `proto/`, in a second.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Returns the text with links between pages of the site, and with pipes in tables as Python-Markdown reads them."""
+    """Returns the text of a page, with links to pages of the site. In tables, code has `|` without a backslash."""
     copied = {target: source for source, target in COPIED.items()}
     target = page.file.src_uri
     place = copied.get(target, target if target.startswith("reference/") else f"docs/{target}")
@@ -59,7 +59,13 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def _link(link: str, place: str, page: str) -> str:
-    """Returns a link of the file `place`, a path from the root of the repository, as the page of the site has it."""
+    """Converts a link between files of the repository to a link between pages of the site.
+
+    Args:
+        link: the link, relative to the folder of the file `place`.
+        place: the file that has the link, as a path from the root of the repository.
+        page: the page that is made from `place`, as a path in the site.
+    """
     if place == page:  # generated: its links are those of the site
         return link
     target = normpath(f"{Path(place).parent.as_posix()}/{link}")

@@ -34,7 +34,7 @@ Place = tuple[int, ...]
 
 
 class Comments:
-    """The comments of a file by the path of what they describe."""
+    """The comments of a proto file. For example, `comments[4, 0]` describes the first message, whose path is (4, 0)."""
 
     def __init__(self, file: FileDescriptorProto) -> None:
         self._texts = {tuple(place.path): place.leading_comments for place in file.source_code_info.location}

@@ -54,7 +54,7 @@ def parsed(module: str) -> ast.Module:
 
 
 def imports_of(module: str) -> dict[str, str]:
-    """Returns the home module of each name that a module imports from another one."""
+    """Returns the names that a module imports with `from`, each with the module that it is imported from."""
     froms = (node for node in ast.walk(parsed(module)) if isinstance(node, ast.ImportFrom))
     return {alias.name: str(node.module) for node in froms for alias in node.names}
 

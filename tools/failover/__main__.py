@@ -111,7 +111,8 @@ async def compare(
     """Sends requests until `done` is set and at least `args.requests` were sent. Compares answers with `expected`.
 
     Returns:
-        The number of requests, also by the name of their way, and the numbers of lost and different answers.
+        "requests": number of requests. Names in `asks`: number of requests sent in that way. "lost": number of requests
+        that failed. "different": number of answers that differ.
     """
     counts: Counter[str] = Counter()
     numbers = itertools.count()

@@ -29,7 +29,7 @@ PATHS = {"REST": "/chat/completions", "REST text": "/completions", "responses": 
 
 @dataclass
 class Report:
-    """The number of inputs by door, kind and outcome, and each violation with the number of its input."""
+    """The number of inputs by endpoint, kind and outcome, and each violation with the number of its input."""
 
     outcomes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     violations: list[tuple[int, str, str]] = field(default_factory=list)

@@ -272,7 +272,10 @@ def write_model(directory: Path, kind: str, *, shard: str = "50GB", **changes: A
 
 
 def perturb(model: torch.nn.Module) -> None:
-    """Changes parameters whose initial values would hide mistakes, and scales the experts' outputs by `EXPERT`."""
+    """Changes parameters whose initial values would hide mistakes.
+
+    Scales the outputs of experts by `EXPERT`, and the queries of Gemma 4 by `QUERY`.
+    """
     with torch.no_grad():
         for parameter in _hidden_by_their_start(model):
             parameter.add_(0.3 * torch.randn_like(parameter))

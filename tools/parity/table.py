@@ -57,7 +57,7 @@ def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int
     """Yields the result of each family, and of each quantised form, in each dtype on each mesh.
 
     Args:
-        only: texts. A case is measured if its name contains one of these texts. If there are none, all cases are.
+        only: texts. A case is measured if its name contains one of these texts. If `only` is empty, measures all cases.
         dtypes: dtypes of weights and activations.
         meshes: numbers of devices.
     """

@@ -126,7 +126,7 @@ def profile(streams: Streams, args: argparse.Namespace) -> Trace:
 
 
 def per_step(trace: Trace) -> dict[str, Counter[str]]:
-    """Returns milliseconds per step by kind for each program, and by phase for the host."""
+    """Returns the mean milliseconds of a step: of each program by kind of operation, and of the host by phase."""
     rows = {
         f"device, {program}": Counter({kind: time / trace.steps[program] for kind, time in times.items()})
         for program, times in sorted(device_time(trace.operations).items())

@@ -26,7 +26,7 @@ def draw(
     """Writes the picture as a PNG.
 
     Args:
-        per_step: milliseconds per step by kind for each program, and by phase for the host.
+        per_step: mean milliseconds of a step: of each program by kind of operation, and of the host by phase.
         trace: the operations and phases with their times.
         window: begin and end of the part to draw on the time axis, in milliseconds of the trace's clock.
         title: the title of the picture.

@@ -47,7 +47,7 @@ def read(directory: Path, programs: Mapping[str, Kinds]) -> Trace:
     Args:
         directory: folder that the profiler wrote to.
         programs: the programs to read: the `Kinds` of each, by the name of its HLO module. Operations of other programs
-            are left out.
+            are ignored.
 
     Raises:
         ValueError: the folders contain no trace.

@@ -32,7 +32,7 @@ FORMS = {"stored": None, "int8": "int8", "int4": "int4"}
 
 
 def llama_cpp(python: Path, file: Path, pieces: np.ndarray) -> np.ndarray:
-    """Returns the logits of llama.cpp, minus the largest logit of each token, f16 `[count, length, V]`.
+    """Returns the logits of llama.cpp, minus the largest logit at each position, f16 `[count, length, V]`.
 
     Args:
         python: interpreter of an environment with llama.cpp.

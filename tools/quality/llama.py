@@ -14,7 +14,7 @@ import numpy as np
 
 
 def main(file: str, tokens: str, target: str) -> None:
-    """Writes the logits of each piece of text, minus the largest logit of each token.
+    """Writes the logits of each piece of text, minus the largest logit at each position.
 
     Args:
         file: the GGUF file.

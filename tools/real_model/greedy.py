@@ -94,8 +94,8 @@ def ours(model: Path, tokens: int) -> list[list[int]]:
 def compare(folder: Path, tokens: int, model: Path | None = None) -> int:
     """Prints for each prompt whether the answers are equal. Returns the number of answers that differ.
 
-    Products with quantised weights round activations, so answers may differ where two tokens are nearly as probable.
-    The difference between their logits, computed by `transformers`, is printed.
+    Products with quantised weights round activations, so answers may differ where two tokens are about equally
+    probable. The difference between the logits of the two tokens, computed by `transformers`, is printed.
 
     Args:
         folder: the model directory in float32.

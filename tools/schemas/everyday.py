@@ -134,7 +134,7 @@ def _tagged(chance: random.Random, depth: int) -> Shape:
 
 
 def _exclusive(chance: random.Random, depth: int) -> Shape:
-    """Returns a `oneOf` without tags. Samples satisfy at least one option, often several."""
+    """Returns a `oneOf` without tags. A sample is made for one option. It is invalid if it satisfies another too."""
     form = chance.randrange(4)
     if form == 0:
         members: Members = {"a": (shape(chance, 0), False), "b": (shape(chance, 0), False)}

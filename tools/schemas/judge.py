@@ -149,7 +149,7 @@ _IN_PLACE = ("allOf", "anyOf", "oneOf")
 
 
 def closed(schema: Any) -> Any:
-    """Returns a schema of 2020-12 that forbids undeclared members. Answers of jaxchat never have undeclared members."""
+    """Returns `schema`, of draft 2020-12, with undeclared members forbidden. Answers of jaxchat never have any."""
     if not isinstance(schema, dict):
         return schema
     result = dict(schema)
@@ -170,9 +170,9 @@ def closed(schema: Any) -> Any:
 
 
 def _members_closed(schema: Any) -> Any:
-    """Returns a schema from an `allOf` or a similar list, in which only the schemas of its members are closed.
+    """Returns `schema`, an entry of an `allOf` or a similar list, with the schemas of its members closed.
 
-    The schema itself stays open, because the other schemas in the list may declare more members.
+    The entry itself stays open, because other entries of the list may declare more members of the same object.
     """
     result = closed(schema)
     return {name: value for name, value in result.items() if name != "unevaluatedProperties"}

@@ -1,7 +1,7 @@
 """Sends planned requests and names how each ended.
 
-The end is "completed", "busy", "refused", "cancelled" or "deadline". Any other end is a violation, and so is one of
-these that the request's manner does not allow. The name of a violation begins with "!".
+The end is "completed", "busy", "refused", "cancelled" or "deadline". Any other end is a violation. An end that the
+request's manner does not allow is a violation too. The name of a violation begins with "!".
 """
 
 from __future__ import annotations
@@ -65,7 +65,10 @@ class Clients:
 
 
 async def _read(stream: AsyncIterator[Any], plan: PlannedRequest) -> str:
-    """Reads a stream to its end, slowly if the plan says so, and closes it. Returns "completed" or "torn"."""
+    """Reads a stream to its end, slowly if the plan says so, and closes it.
+
+    Returns "completed", or "torn" if a choice has no finish reason or the usage is missing.
+    """
     ends, usage = set(), 0
     try:
         async for chunk in stream:

@@ -51,8 +51,8 @@ class Comparison:
 def compare_all(ours: Jaxchat, theirs: Transformers, conversations: Sequence[Conversation]) -> list[Comparison]:
     """Returns the comparison of each conversation.
 
-    A rule is accepted if it is in `ALWAYS`, or if a comparison has the rule and `Comparison.gains`: jaxchat does better
-    there. The status of a comparison with a rule that is not accepted becomes "differs".
+    A rule is accepted if it is in `ALWAYS`, or if it explains a comparison in which jaxchat does better, as `gains`
+    says. The status of a comparison with a rule that is not accepted becomes "differs".
 
     Args:
         ours: jaxchat's renderer.
@@ -102,9 +102,9 @@ def _at_other_times(ours: str, theirs: str) -> bool:
 def _controls_are_the_templates(
     ours: Jaxchat, theirs: Transformers, conversation: Conversation, prompt: Prompt
 ) -> bool:
-    """Returns whether a prompt has the same control tokens as the prompt of the harmless conversation.
+    """Returns whether a prompt has the same control tokens as the prompt of `conversation.harmless()`.
 
-    If `transformers` renders the harmless conversation to the same text, all token ids must be equal.
+    If `transformers` renders `conversation.harmless()` to the text of `prompt`, all token ids must be equal.
     """
     reference = theirs.prompt(*plain_form(conversation.harmless()))
     if prompt.text == reference.text:
@@ -115,7 +115,7 @@ def _controls_are_the_templates(
 
 
 def _effective(theirs: Transformers, plain: Form, adapted: Form, prompt: Prompt) -> Iterator[str]:
-    """Yields the rules without which `transformers` would render another prompt."""
+    """Yields each rule that matters: if it is undone, `transformers` no longer renders the text of `prompt`."""
     for rule in rules_between(plain, adapted):
         without = restored(plain, adapted, rule)
         if theirs.prompt(*without).text != prompt.text:
@@ -157,7 +157,7 @@ def _loses_refused_part(plain: Form, prompt: Prompt, reference: Prompt) -> bool:
 
 
 def _shown(form: Form, text: str) -> Counter[str]:
-    """Counts how often a prompt has each text of a conversation, up to the number of times in the conversation."""
+    """Returns how often a prompt has each text of a conversation, at most as often as the conversation has it."""
     texts = _all_texts(form)
     return Counter({each: min(count, text.count(each)) for each, count in texts.items() if each in text})
 

@@ -55,7 +55,7 @@ def rules_between(plain: Form, adapted: Form) -> list[str]:
 def _restored(before: Json, after: Json, key: str) -> Json:
     """Returns the message `after` with the value that `key` has in `before`.
 
-    For `tool_call_id`, also restores the ids of calls. For `content`, returns a message without calls unchanged.
+    For `tool_call_id`, also restores the ids of calls. For `content`, changes only a message that has calls.
     """
     if key == "content" and not after.get("tool_calls"):
         return after
@@ -78,7 +78,10 @@ def _calls(form: Form) -> Iterator[Json]:
 
 
 def _arguments(plain: Form, adapted: Form) -> Iterator[tuple[Any, Any]]:
-    """Yields the arguments of each call in both forms, if the adapted form has all calls."""
+    """Yields the arguments of each call as a pair: plain and adapted.
+
+    Yields nothing if the forms have unequal numbers of calls.
+    """
     before, after = list(_calls(plain)), list(_calls(adapted))
     if len(before) == len(after):
         for ours, theirs in zip(before, after, strict=True):

@@ -51,7 +51,7 @@ class Stepper:
         """Prefills `users` random prompts of `prompt` tokens.
 
         Returns:
-            The KV cache, the next tokens i64 `[users, 1]`, and the seconds that it took.
+            The KV cache, the next tokens i64 `[users, 1]`, and the seconds that the prefill took.
         """
         tokens = torch.randint(0, self.config.vocab_size, (users, prompt), device=self.device)
         cache: Any = (

@@ -27,14 +27,14 @@ class Case:
     Attributes:
         quantization: the `quantization_config` of the checkpoint.
         write: `write(rng, module, n, k)` returns the stored tensors of a weight, and the weight, f32 `[n, k]`.
-        bits: bits of the codes that kernels multiply by; None if weights are widened.
-        order: whether a group's inputs are not neighbours.
+        bits: bits of the codes that kernels multiply by; None if the weights are converted to floats on loading.
+        order: whether the inputs that share a scale are scattered over the row.
     """
 
     quantization: dict[str, Any]
     write: Write
-    bits: int | None  # None: weights are widened
-    order: bool = False  # whether a group's inputs are not neighbours
+    bits: int | None
+    order: bool = False
 
 
 def pack(codes: np.ndarray, bits: int) -> np.ndarray:
