@@ -56,8 +56,8 @@ class KvEventPublisher:
     numbers. It can then ask for the missing batches, and gets those that are still in the buffer.
 
     Args:
-        endpoint: address of the PUB socket. The socket binds to an address that has `*` or `::` or begins with `ipc:`.
-            It connects to any other address, on which a subscriber listens.
+        endpoint: address of the PUB socket. The socket binds to an address that begins with `ipc:`, has a `*`, or whose
+            host is `[::]` or `::`. It connects to any other address, on which a subscriber listens.
         replay_endpoint: address at which a ROUTER socket takes requests for old batches; None for no such socket.
         topic: first frame of every message.
         buffer: number of batches that are kept.
@@ -94,8 +94,7 @@ class KvEventPublisher:
     def _publishing_socket(self, endpoint: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.PUB)
         socket.sndhwm = _HIGH_WATER_MARK
-        listens = "*" in endpoint or "::" in endpoint or endpoint.startswith("ipc:")
-        self._attach(socket, endpoint, listens=listens)
+        self._attach(socket, endpoint, listens=_is_local(endpoint))
         return socket
 
     def _replay_socket(self, endpoint: str, buffer: int) -> zmq.Socket[bytes]:
@@ -145,3 +144,9 @@ class KvEventPublisher:
         for batch in self._buffer.since(int.from_bytes(request[2], "big")):
             socket.send_multipart((client, b"", *batch.frames(self._topic)))
         socket.send_multipart((client, b"", b"", END_OF_REPLAY, b""))
+
+
+def _is_local(endpoint: str) -> bool:
+    """Returns whether a ZeroMQ address names this machine as a whole, not the address of a subscriber."""
+    host = endpoint.partition("://")[2].rpartition(":")[0]
+    return endpoint.startswith("ipc:") or "*" in endpoint or host in ("[::]", "::")

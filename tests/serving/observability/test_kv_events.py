@@ -196,6 +196,10 @@ def test_a_server_connects_to_a_router_that_listens() -> None:
         publisher.close()
 
 
+def test_the_address_of_another_machine_is_connected_to_although_it_has_two_colons() -> None:
+    KvEventPublisher("tcp://[2001:db8::5]:5557", None, TOPIC).close()  # binding would fail: this machine has it not
+
+
 def test_an_address_in_use_is_named() -> None:
     endpoint = f"tcp://*:{free_port()}"
     publisher = KvEventPublisher(endpoint, None, TOPIC)
