@@ -84,8 +84,8 @@ def _path_to(root: Any, repeated: dict[int, str]) -> str:
 
     Args:
         root: the parsed value.
-        repeated: for each object that has a key twice, that key by the object's `id()`. At least one of these objects
-            is in `root`. Others may be lost: from `{"a": {"b": 1, "b": 2}, "a": 3}`, Python keeps only `{"a": 3}`.
+        repeated: the key that an object has twice, by the `id()` of the object. At least one of these objects is in
+            `root`. Others may be lost: from `{"a": {"b": 1, "b": 2}, "a": 3}`, Python keeps only `{"a": 3}`.
     """
     waiting = [("", root)]
     while waiting:

@@ -13,7 +13,7 @@ from jaxchat.models.families import read_config
 def find_model(model: str, cache_dir: str | None = AUTO) -> Path:
     """Returns the directory of a model.
 
-    For a GGUF file, or a directory that holds one, this is a view: a directory that `gguf.view` makes from the file.
+    For a GGUF file, or a directory that holds one, returns a view: a directory that `gguf.view` makes from the file.
 
     Args:
         model: "bundled", a path, or a hub id, which is downloaded.

@@ -1,4 +1,4 @@
-"""Models as typed objects. Each says how the server writes prompts for the model."""
+"""Models as typed objects. Each object says how the server writes prompts for the model."""
 
 from __future__ import annotations
 

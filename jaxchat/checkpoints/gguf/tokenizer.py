@@ -97,8 +97,8 @@ def _pair(metadata: Metadata, merge: str) -> tuple[str, str]:
 def _vocab_without(vocabulary: Vocabulary, added: list[int]) -> dict[str, int]:
     """Returns the id of each token by its spelling, without the added tokens if they are the last tokens of the file.
 
-    The `tokenizers` library numbers omitted tokens itself, from the next id on. The last tokens of the file thus get
-    the ids that they have in the file.
+    The `tokenizers` library itself gives omitted tokens the next ids. For the last tokens of the file, these are the
+    ids in the file.
 
     Args:
         vocabulary: the tokens of the file.
