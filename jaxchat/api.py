@@ -72,7 +72,7 @@ def load(
 async def load_async(
     model: str = "bundled", *, progress: bool | Report = True, config: EngineConfig | None = None, **settings: Any
 ) -> AsyncClient:
-    """Loads a model in another thread. The client belongs to the running asyncio loop.
+    """Loads a model in another thread, and returns a client that belongs to the running asyncio loop.
 
     Arguments and errors are those of `load`.
     """
@@ -162,7 +162,7 @@ def load_session(
 
     Raises:
         ModelError: the model cannot be loaded.
-        MultihostError: a process of the group does not join, differs or is lost.
+        MultihostError: a process of the group does not join, differs from the others or is lost.
         OSError: `engine.cache_dir` names a folder that cannot be written.
         ValueError: a name is not registered, or sizes or devices do not fit the model. Also raised if
             `engine.determinism` is "exact" and answers could depend on the copy of the model, the slot or other
@@ -271,9 +271,9 @@ def convert(
     quantize: Quantize | None = None,
     report: Report = lambda *_: None,
 ) -> DTypeName:
-    """Writes a model to a directory, rounded or in Orbax format. Returns the dtype of weights that are not rounded.
+    """Writes a model to a directory, with its weights rounded to 4 or 8 bits, or in Orbax format.
 
-    See `jaxchat.checkpoints.convert`.
+    Returns the dtype of the weights that are not rounded. See `jaxchat.checkpoints.convert`.
 
     Args:
         source: "bundled", a hub id, a model directory in Hugging Face format, or a GGUF file.

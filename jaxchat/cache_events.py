@@ -33,7 +33,7 @@ class ChunksRemoved:
 
 @dataclass(frozen=True)
 class CacheCleared:
-    """The eviction of all chunks of an engine. `hashes` names them."""
+    """All chunks of an engine, which were evicted together. `hashes` has the hash of each chunk."""
 
     hashes: list[int]
 

@@ -25,9 +25,9 @@ AUTO = "auto"  # as `cache_dir`: the user's cache folder; as `speculate`: as man
 
 
 def most_slices(bucket: int) -> int:
-    """Returns the largest number of slices in a prefill step of `bucket` tokens: one for every 8, from 2 to 16.
+    """Returns the maximum number of slices in a prefill step of `bucket` tokens.
 
-    Each slice lengthens the step's input by about 30 kB.
+    This is `bucket // 8`, but at least 2 and at most 16. Each slice adds about 30 kB to the step's input.
     """
     return min(max(bucket // 8, 2), 16)
 
@@ -36,9 +36,9 @@ def most_slices(bucket: int) -> int:
 class MeshConfig(Settings):
     """A split of the work over devices.
 
-    `tensor` devices share one copy of the model: each has a part of the KV-head groups and of the feed-forward width of
-    every layer. `data` is the number of copies. With `experts`, each device has whole experts instead of a part of each
-    expert.
+    `data` is the number of copies of the model. `tensor` is the number of devices that share one copy. Each of these
+    devices has a part of every layer: some of the KV-head groups, and a slice of the feed-forward width. With
+    `experts`, each device has whole experts instead of a slice of each expert.
     """
 
     tensor: int = setting(1, "devices over which each layer is split (tensor parallel)", metavar="N", least=1)
@@ -166,7 +166,8 @@ class EngineConfig(Settings):
     def max_drafts(self) -> int:
         """The maximum number of draft tokens of a sequence in one step, 0 for none.
 
-        With determinism "fast", "auto" means none: a draft could change the program that computes a token.
+        With determinism "fast", the value "auto" of `speculate` means none, because a draft could change the program
+        that computes a token.
 
         Raises:
             ValueError: `speculate` is none of "auto", "off" and "1" to "15".

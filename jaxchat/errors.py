@@ -73,7 +73,7 @@ def safe_repr(value: object, limit: int = _VALUE_LIMIT) -> str:
 def reject_constant(name: str) -> None:
     """Raises ValueError for the constant `name`.
 
-    If it is passed to `json.loads` as `parse_constant`, NaN and infinities are rejected.
+    `json.loads` rejects NaN and infinities if it gets this function as `parse_constant`.
     """
     raise ValueError(f"{name} is not JSON")
 
@@ -127,7 +127,7 @@ def unknown_parameter(param: str) -> ChatError:
 
 
 def renamed(error: ChatError, param: str) -> ChatError:
-    """Returns the error of a field as the error of another field, `param`."""
+    """Returns a copy of `error` that names the field `param` instead of `error.param`, in the message too."""
     return replace(error, param=param, message=error.message.replace(_quoted(error.param), _quoted(param), 1))
 
 

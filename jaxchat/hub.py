@@ -18,13 +18,13 @@ _REASONS = {
 
 
 def download(model: str) -> Path:
-    """Returns the directory of a model of the hub, which is downloaded unless it is in the hub's cache.
+    """Downloads the files of a model that are not in the hub's local cache. Returns the model's directory.
 
     Args:
         model: the hub id, owner/name.
 
     Raises:
-        ModelError: the hub does not provide it, or huggingface_hub is not installed. The message is one line.
+        ModelError: the hub does not provide the model, or huggingface_hub is not installed. The message is one line.
     """
     try:
         from huggingface_hub import snapshot_download

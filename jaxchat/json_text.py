@@ -80,12 +80,12 @@ def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
 
 
 def _path_to(root: Any, repeated: dict[int, str]) -> str:
-    """Returns the dotted path of the first repeated key in `root`.
+    """Returns the dotted path of the first repeated key in `root`, such as `tools.0.type`.
 
     Args:
         root: the parsed value.
-        repeated: a key that an object has twice, by the id of the object. Some of these objects are not part of `root`,
-            because a repeated key has replaced them. The outermost object is always part of `root`.
+        repeated: the key that an object has twice, by the `id()` of the object. At least one of these objects is in
+            `root`. Others may be lost: from `{"a": {"b": 1, "b": 2}, "a": 3}`, Python keeps only `{"a": 3}`.
     """
     waiting = [("", root)]
     while waiting:

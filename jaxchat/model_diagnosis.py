@@ -1,4 +1,4 @@
-"""Says what a path is that cannot be served as a model, and what to name instead."""
+"""Texts for errors about a path that is not a model: what the path is, and which path to give instead."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def nearest_path(model: str) -> str:
 
 
 def describe_file(model: str) -> str:
-    """Returns what to do about a file that was named in place of a model's directory."""
+    """Returns text that says what to do about a file that was named in place of a model's directory."""
     path = Path(model)
     if (path.parent / "config.json").is_file():
         return f"a file, not the directory of a model; name its folder, {path.parent}"
@@ -44,7 +44,7 @@ def describe_file(model: str) -> str:
 
 
 def describe_directory(directory: Path) -> str:
-    """Returns what a directory without `config.json` has instead, and what to name."""
+    """Returns text that says what a directory without `config.json` is. Lists models in its subdirectories."""
     children = _children(directory)
     models = [child for child in children if (child / "config.json").is_file()]
     if models:

@@ -150,7 +150,7 @@ def same_order(parts: Sequence[QuantisedRows]) -> bool:
 
 
 def joined(parts: Sequence[QuantisedRows]) -> QuantisedRows:
-    """Returns the rows of all parts, which have the same `form` and `order`, one part after the other."""
+    """Joins the rows of all parts, one part after the other. The parts must have the same `form` and `order`."""
     first = parts[0]
     if len(parts) == 1:
         return first

@@ -35,7 +35,7 @@ class Constraint(Protocol):
         """Returns the next tokens if the grammar probably allows no other text; often none. May raise any exception."""
 
     def copy(self) -> Constraint | None:
-        """Returns a copy at the same place, to look ahead with; None if use of the copy could harm this constraint."""
+        """Returns a copy in the same state, to look ahead with; None if use of the copy could harm this constraint."""
 
     def is_end(self, token: int) -> bool:
         """Returns whether a token ends the answer. Any other token that the grammar allows is part of its text."""
@@ -68,8 +68,8 @@ class SamplingParams:
 class GenerateRequest:
     """A tokenised prompt and the rules for its answers: `choices` answers of at most `max_tokens` tokens each.
 
-    The first `min_tokens` tokens of a choice are not `stop_tokens`, unless the grammar allows no other token. If the
-    grammar needs a stop token there for its text, the stop token does not end the choice.
+    Among the first `min_tokens` tokens of a choice, stop tokens are allowed only if the grammar allows no other token.
+    Such a stop token ends the choice, unless it is part of the grammar's text (see `Constraint.is_end`).
 
     `prediction` is a text that the answer is expected to resemble, i32 `[tokens]`. `drafts` has the expected first
     tokens of each choice. Both can only save time.
@@ -136,7 +136,7 @@ class PrefillSlice:
 
 @dataclass(frozen=True)
 class PrefillWork:
-    """A prefill step: one or more `slices`, each of another prompt.
+    """A prefill step: one or more `slices`, each of a different prompt.
 
     There are at most `most_slices(T)` slices with at most T tokens together, where T is the size of a prefill bucket. A
     layer writes all keys and values of the step before it reads any, so a prompt may read what another slice writes.
@@ -157,9 +157,9 @@ class DecodeWork:
     `new_pages` i32 `[R]` has the page that a sequence was just given, or -1. A row that is `constrained` (bool `[R]`)
     may sample only tokens whose bit is set in `token_mask`, u32 `[R, ceil(V / 32)]`.
 
-    A slot may be in several rows, one after the other. `drafts` i32 `[R]` then has -1 in the slot's first row. In each
-    further row it has a guess of the token that the row before it samples. A row counts only if its guess and all
-    guesses before it were right. At most 15 rows of a slot have drafts. None: every slot is in one row.
+    A slot may be in several successive rows. `drafts` i32 `[R]` then has -1 for the first of these rows. For each
+    further row, it has a guess of the token that the row before samples. A row is used only if its guess and the slot's
+    earlier guesses are right. At most 15 rows of a slot have guesses. If `drafts` is None, every slot is in one row.
     """
 
     slots: np.ndarray
@@ -179,7 +179,7 @@ class Swapped:
 
 @dataclass(frozen=True)
 class SwapOutWork:
-    """A step that copies the state of `slot` and the contents of `pages` to the host. Later steps may reuse them."""
+    """A step that copies the state of `slot` and the contents of `pages` to the host, so that both can be reused."""
 
     slot: int
     pages: np.ndarray

@@ -13,7 +13,7 @@ from jaxchat.models.families import read_config
 def find_model(model: str, cache_dir: str | None = AUTO) -> Path:
     """Returns the directory of a model.
 
-    For a GGUF file, or a directory that holds one, returns the view of the file, see `gguf.view`.
+    For a GGUF file, or a directory that holds one, returns a view: a directory that `gguf.view` makes from the file.
 
     Args:
         model: "bundled", a path, or a hub id, which is downloaded.
@@ -21,7 +21,7 @@ def find_model(model: str, cache_dir: str | None = AUTO) -> Path:
 
     Raises:
         ModelError: the model is not found, cannot be served, or is damaged.
-        OSError: `cache_dir` is a path that cannot be created or written.
+        OSError: `cache_dir` is a path that cannot be created or written, or no temporary folder can be created.
         ValueError: `cache_dir` is empty.
     """
     file = gguf_file(model)
@@ -39,7 +39,7 @@ def check_model(model: str, cache_dir: str | None = AUTO) -> Path:
 
     Raises:
         ModelError: the model is not found, cannot be served, or is damaged.
-        OSError: `cache_dir` is a path that cannot be created or written.
+        OSError: `cache_dir` is a path that cannot be created or written, or no temporary folder can be created.
         ValueError: `cache_dir` is empty.
     """
     directory = find_model(model, cache_dir)

@@ -17,7 +17,10 @@ _LENGTH = 8  # bytes that hold the length of the header
 
 
 class Float8File:
-    """The 8-bit floats in a safetensors file, which `safetensors` must have checked before."""
+    """A reader of the 8-bit floats in a safetensors file.
+
+    The caller must first open the file with the `safetensors` library, because only that library checks the file.
+    """
 
     def __init__(self, path: Path) -> None:
         """Reads the header of the file `path`. Raises ModelError if it cannot be read."""

@@ -176,7 +176,7 @@ class SafetensorsReader(TensorReader):
 
 
 def _common_parts(first: str, second: str) -> int:
-    """Returns the number of parts, separated by dots, that two names have in common at their beginnings."""
+    """Returns how many parts at the beginnings of two names are equal, for example 2 for `a.b.c.d` and `a.b.x.d`."""
     pairs = zip(first.split("."), second.split("."), strict=False)
     return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
@@ -197,10 +197,10 @@ def _check_listing(path: Path, names: set[str], files: dict[str, Path]) -> None:
 
 
 def _unwrapped(files: dict[str, Path]) -> dict[str, str]:
-    """Returns the stored name of each tensor by its name without wrappers.
+    """Returns the stored name of each tensor by its name without the parts that torch wrappers add, such as `module.`.
 
     Raises:
-        ModelError: two tensors differ in their wrappers only.
+        ModelError: two stored names are equal without these parts.
     """
     names: dict[str, str] = {}
     for stored, path in files.items():

@@ -18,11 +18,11 @@ _ROWS = 4096  # compared at once
 
 
 def read_stored_config(directory: Path) -> ModelConfig:
-    """Reads `directory/config.json`. Sets `tie_embeddings` to false if the stored head differs from the embedding.
+    """Returns the configuration in `directory/config.json`, with `tie_embeddings` false if a separate head is stored.
 
-    Also sets it to false if an Orbax checkpoint has a head at all.
-
-    `transformers` does the same, because fine-tuning may have changed only the head.
+    In safetensors and GGUF files, a head is separate if its numbers differ from those of the embedding, as in
+    `transformers`. For example, fine-tuning may have changed only the head. In an Orbax checkpoint, every head is
+    separate.
 
     Raises:
         ModelError: `read_config` rejects the configuration, or a file of weights is missing or damaged.

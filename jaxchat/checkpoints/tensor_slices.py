@@ -110,7 +110,7 @@ def entries(name: str, shape: Shape, *, alternating: bool = False, transposed: b
         name: name of the tensor.
         shape: shape of the parameter, `[entries, out..]` for vectors and `[entries, in, out..]` for matrices.
         alternating: whether the last two axes `[a, b]` of the parameter are stored as one axis, in the order `[b, a]`.
-            Successive numbers then differ in a.
+            The index of axis a then varies fastest.
         transposed: whether each matrix is stored as `[out, in]`.
     """
     count, *entry = shape

@@ -1,4 +1,4 @@
-"""Writes a model whose weights are rounded to groups, as a checkpoint that this and other servers read.
+"""Rounds the weights of a model, and writes a checkpoint that jaxchat and other servers can read.
 
 The form is `pack-quantized` of compressed-tensors. Codes are packed into words of 32 bits, lowest bits first, and each
 group of 32 inputs has one scale. Embedding, head, norms and routers stay as they are.

@@ -1,4 +1,4 @@
-"""Model objects, which say what a server has and how it writes prompts."""
+"""Models as typed objects. Each object says how the server writes prompts for the model."""
 
 from __future__ import annotations
 

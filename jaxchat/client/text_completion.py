@@ -54,7 +54,7 @@ class TextLogprobs(AnswerObject):
 
     `entries` has one object for each token. The other fields have the same values as four lists, with the names of the
     completions API. An item of `top_logprobs` maps texts of tokens to log-probabilities. If several tokens have the
-    same text, it has the log-probability of the likeliest. The item is None for the first token of a prompt.
+    same text, the item has the log-probability of the likeliest. The item of a prompt's first token is None.
     """
 
     entries: tuple[TextTokenLogprob, ...]

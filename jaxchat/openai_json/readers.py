@@ -47,9 +47,9 @@ def integer(bits: int, least: int | None = None) -> Reader[int]:
 
     Args:
         bits: 32 or 64.
-        least: the lower bound that is named in the error for a value that is too small for the width; None for the
-            smallest integer of the width. The reader accepts values below `least` if the width can hold them, because
-            the validator checks bounds.
+        least: the field's lower bound; None for the smallest integer of the width. The reader names this bound in the
+            error for a value that is too small for the width. It accepts all other values below the bound, because
+            the validator checks the bound.
     """
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 

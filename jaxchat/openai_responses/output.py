@@ -18,7 +18,7 @@ def reasoning_item(item_id: str, thoughts: str, status: str, *, encrypted: bool)
         item_id: id of the item.
         thoughts: the thoughts; "" at the start of the item.
         status: status of the item.
-        encrypted: whether the item has `encrypted_content`. Clients that do not keep the thoughts send it back.
+        encrypted: whether the item has `encrypted_content`, which clients may send back in place of the thoughts.
     """
     item: Json = {"id": item_id, "type": "reasoning", "summary": [], "status": status}
     item["content"] = [reasoning_part(thoughts)] if thoughts else []

@@ -64,7 +64,7 @@ def _put_encrypted(reasoning: Reasoning, key: str, value: Any, path: str, allow_
 def _texts(attribute: str, kind: str) -> Put:
     """Returns a `Put` for an array of parts of the type `kind`.
 
-    The `Put` joins the texts of the parts. The joined text becomes the attribute of this name of `Reasoning`.
+    The `Put` joins the texts of the parts. The joined text becomes the attribute `attribute` of a `Reasoning`.
     """
     table: Table = {"type": puts.only(kind), "text": puts.echo(readers.string)}
 

@@ -153,7 +153,7 @@ def _form(weights: HFConfigReader, where: HFConfigReader, top: str) -> str:
 
 
 def _class_of(module: str) -> str:
-    """Returns the class of a module with weights. A target may name this class instead of the module."""
+    """Returns "Embedding" or "Linear", the class of a module with weights. A target may name a class or a module."""
     return "Embedding" if module.rpartition(".")[2] in _EMBEDDINGS else "Linear"
 
 

@@ -115,9 +115,9 @@ class Mxfp4Form:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of zeros for planning, in the stored form of one matrix of a stack.
+        """Returns rows of zeros for planning, in the stored form of one matrix of a stack `[E, in, out]`.
 
-        Returns None for other tensors.
+        Tensors with three axes and the suffix `_proj` are stored in this form. Returns None for any other tensor.
         """
         if len(shape) != 3 or not name.endswith("_proj"):
             return None

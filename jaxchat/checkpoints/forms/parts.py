@@ -272,7 +272,7 @@ def packed_parts(
         names: the names of all stored tensors.
         others: names, after the stem, of parts that every weight has.
         optional: name, after the stem, of a part that a weight may have. It is listed last.
-        always: whether every weight must have the optional part.
+        always: True lists the optional part for every weight, even if it is not stored. False lists it if it is stored.
     """
     parts = {}
     for stem in (name.removesuffix("qweight") for name in names if name.endswith(".qweight")):

@@ -150,12 +150,12 @@ _READERS: dict[str, Read] = {
 def _rows(
     codes: np.ndarray, bits: int, group: int, scale: Factors, zero: int = 0, minimum: Factors | None = None
 ) -> QuantisedRows:
-    """Returns the rows with `codes`, u8 `[n, b, ...]`."""
+    """Makes `QuantisedRows` from the codes of blocks, u8 `[n, b, ...]`. The other arguments are further fields."""
     return QuantisedRows(codes.reshape(len(codes), -1), bits, group, scale, zero, minimum)
 
 
 def _halves(blocks: np.ndarray, index: int) -> Factors:
-    """Returns the f16 number `index` of each block, `[n, b]`."""
+    """Returns the f16 number in the bytes `2 * index` and `2 * index + 1` of each block, `[n, b]`."""
     start = 2 * index
     return Factors(np.ascontiguousarray(blocks[..., start : start + 2]).view("<f2")[..., 0])
 

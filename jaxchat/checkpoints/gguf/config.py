@@ -108,7 +108,11 @@ def base_config(keys: ModelKeys, model: str) -> dict[str, Any]:
 
 
 def experts(keys: ModelKeys, count: str) -> dict[str, Any]:
-    """Returns the keys of `config.json` about experts. `count` is the name of the key for the number of experts.
+    """Returns the keys of `config.json` about experts.
+
+    Args:
+        keys: the metadata.
+        count: the key of `config.json` that holds the number of experts, such as "num_experts".
 
     Raises:
         ModelError: a key of the file is missing or wrong.

@@ -1,4 +1,4 @@
-"""The manifest of a view: a file that names the GGUF file that the view was made from.
+"""The manifest of a view (see `gguf.view`): a JSON file with the path of the GGUF file.
 
 It also holds a digest of everything that the view depends on.
 """
@@ -32,7 +32,7 @@ def model_keys(file: GgufFile) -> ModelKeys:
 def digest(file: GgufFile) -> str:
     """Returns a digest of everything that a view depends on.
 
-    These are the headers, paths, sizes and times of its GGUF files, and jaxchat's version.
+    These are jaxchat's version, and for each GGUF file the header, path, size and time of the last change.
 
     Raises:
         ModelError: a file has vanished.
@@ -51,14 +51,14 @@ def digest(file: GgufFile) -> str:
 def manifest(file: GgufFile) -> str:
     """Returns the text of the manifest of a view. Raises ModelError if a file has vanished.
 
-    The manifest has the file's path without following links, because a link's target may lack the number of the part in
-    its name.
+    If the GGUF file was named by a symbolic link, the manifest has the path of the link. The link's target may have a
+    name without the number of the part, which is needed to find the other parts.
     """
     return json.dumps({"file": str(file.path.absolute()), "digest": digest(file)}, indent=2)
 
 
 def open_view(directory: Path) -> tuple[GgufFile, dict[str, Origin]]:
-    """Opens the files of a view, and finds the origin of each tensor by its Hugging Face name.
+    """Opens the GGUF files of a view. Returns them with the origin of each tensor, see `origins`.
 
     Raises:
         ModelError: the manifest is damaged, or a file is missing, damaged, or changed since the view was made.

@@ -95,10 +95,14 @@ def _pair(metadata: Metadata, merge: str) -> tuple[str, str]:
 
 
 def _vocab_without(vocabulary: Vocabulary, added: list[int]) -> dict[str, int]:
-    """Returns the ids of tokens. Leaves out added tokens if they are the last tokens of the vocabulary.
+    """Returns the id of each token by its spelling, without the added tokens if they are the last tokens of the file.
 
-    The library itself gives the next ids to added tokens that are not in the vocabulary. If the added tokens would get
-    other ids than in the file, the vocabulary keeps them.
+    The `tokenizers` library itself gives omitted tokens the next ids. For the last tokens of the file, these are the
+    ids in the file.
+
+    Args:
+        vocabulary: the tokens of the file.
+        added: the ids of the added tokens in the file.
     """
     count = len(vocabulary.tokens) - len(added)
     tokens = vocabulary.tokens[:count] if added == list(range(count, len(vocabulary.tokens))) else vocabulary.tokens

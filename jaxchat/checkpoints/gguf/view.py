@@ -73,7 +73,7 @@ def _config(keys: ModelKeys) -> dict[str, Any]:
 
 
 def _names(file: GgufFile) -> list[str]:
-    """Returns the names of the files of a view. A cleaner of the cache folder may have removed any of them."""
+    """Returns the names of the files that a complete view has. A cleaner of the cache folder may have removed some."""
     templates = [name for name, _ in _templates(file, model_keys(file).metadata)]
     return [_CONFIG, _TOKENIZER, _SPECIAL, _GENERATION, *templates, GGUF]
 

@@ -126,10 +126,10 @@ class AsyncCalls:
         return answers
 
     async def refresh(self, *, failed: bool = False) -> None:
-        """Asks DNS for the addresses of named replicas, if it was not asked for some time.
+        """Asks DNS for the addresses of named replicas, unless DNS was asked in the last 30 seconds.
 
-        This time is 2 seconds if a call has just `failed` or no address is known, and otherwise 30 seconds. If DNS is
-        asked, also closes the channels of replicas that DNS no longer lists and that have no open call.
+        If a call has just `failed` or no address is known, the limit is 2 seconds instead of 30. After asking DNS,
+        closes the channels of replicas that DNS no longer lists and that have no open call.
         """
         if not self.replicas.stale(failed=failed):
             return

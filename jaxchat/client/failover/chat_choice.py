@@ -53,7 +53,7 @@ class DeliveredChoice:
             call.arguments.end()
 
     def cut(self, choice: v1.ChunkChoice, *, repeats: bool, token_ids: bool) -> bool:
-        """Removes what was already delivered from the part of a chunk that belongs to this choice.
+        """Shortens this choice's part of a chunk to what was not delivered yet.
 
         Returns whether to deliver the part: always in an attempt that repeats nothing, otherwise if anything is left.
 
@@ -86,7 +86,7 @@ class DeliveredChoice:
         return bool(anything) or not repeats
 
     def _cut_texts(self, choice: v1.ChunkChoice, repeats: bool) -> bool:
-        """Removes the role, texts and log-probabilities that were delivered. Returns whether the choice begins here."""
+        """Removes the role, texts and log-probabilities that were delivered. Returns whether the role is new."""
         delta = choice.delta
         begins = bool(delta.role) and not self._role
         self._role = self._role or begins
@@ -121,7 +121,7 @@ class DeliveredChoice:
         return new
 
     def _is_new(self, index: int, identity: str, function: v1.FunctionCall) -> bool:
-        """Removes what was already delivered from a fragment of a call. Returns whether anything is left of it."""
+        """Shortens a fragment of a call to what was not delivered yet. Returns whether anything is left."""
         begun = identity, function.name
         call = self._calls.get(index)
         if call is None:

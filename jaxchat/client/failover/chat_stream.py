@@ -14,10 +14,10 @@ def resumable_chat(request: v1.ChatCompletionRequest, replicas: ReplicaSet) -> R
 
 
 class ResumableChat:
-    """A streamed chat completion as its reader sees it: one stream, however many replicas it took.
+    """A streamed chat completion as its reader sees it: one stream, even if several replicas made parts of it.
 
-    It always asks for token ids, because a replica that continues the answer gets them as draft tokens. The reader gets
-    them only if the request asks for them.
+    Every replica is asked for token ids, so that the ids can be sent as draft tokens to a replica that continues the
+    answer. The chunks that the reader gets have token ids only if the reader's request asks for token ids.
 
     Args:
         request: the request.

@@ -48,8 +48,8 @@ Open = Callable[[Address, int], Replica]
 class ReplicaSet:
     """The replicas behind a list of targets. Usable from several threads.
 
-    A call goes to the replica with the fewest open calls. If several replicas have as few, it goes to the one that was
-    picked longest ago. Replicas that failed lately or do not serve come last.
+    A call goes to the replica with the fewest open calls. If several replicas have equally few, the call goes to the
+    replica that was picked longest ago. Replicas that failed lately or do not serve come last.
 
     Args:
         targets: `host:port`, or `dns:///name:port` for all addresses of a name.
