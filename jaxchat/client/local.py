@@ -86,7 +86,11 @@ class LocalTransport:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=_run_until_stopped, args=[self._loop], name="jaxchat-loop", daemon=True)
         self._thread.start()
-        self.run(session.start())
+        try:
+            self.run(session.start())
+        except BaseException:
+            self._stop_loop()
+            raise
 
     def __repr__(self) -> str:
         return f"{self.session.model_id}, in process"
@@ -124,8 +128,11 @@ class LocalTransport:
         """Closes the session, which stops its engine, and ends the thread. A second call does nothing."""
         if self._thread.is_alive():
             self.run(self.session.close())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
+            self._stop_loop()
+
+    def _stop_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the session's loop, and returns its result or raises its error.

@@ -54,6 +54,18 @@ def test_answers_can_be_sent_back(echo):
         assert "assistant\nhello" in runner.prompts[-1]
 
 
+def test_a_session_that_cannot_start_leaves_no_thread(monkeypatch):
+    session, _ = echo_session()
+
+    async def start() -> None:
+        raise RuntimeError("no memory for a thread")
+
+    monkeypatch.setattr(session, "start", start)
+    with pytest.raises(RuntimeError, match="no memory"):
+        LocalTransport(session)
+    assert "jaxchat-loop" not in {thread.name for thread in threading.enumerate()}
+
+
 class Greeting(pydantic.BaseModel):
     text: str
 

@@ -142,8 +142,11 @@ def tame(request: dict[str, Any]) -> dict[str, Any]:
     n = request.get("n")
     if type(n) is int and MAX_CHOICES < n <= 128:
         request["n"] = MAX_CHOICES
-    limits = [request.get(key) for key in ("max_tokens", "max_completion_tokens")]
-    if limits == [None, None]:
+    keys = "max_tokens", "max_completion_tokens"
+    for key in keys:
+        if type(limit := request.get(key)) is int and 3 < limit < 5000:
+            request[key] = 2
+    if all(request.get(key) is None for key in keys):
         request["max_tokens"] = 2
     return request
 
