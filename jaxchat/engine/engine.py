@@ -104,8 +104,8 @@ class Engine:
         Args:
             deliver: called on the engine thread with the events of a step, at the latest when the next step has
                 begun. Also called when the thread ends, with the failures of unfinished requests.
-            ended: called when the thread ends, after all events. At that time, `failure` is None if the engine was
-                stopped, and otherwise the error.
+            ended: called when the thread ends, after all events. The attribute `failure` is then None if the engine
+                was stopped, and otherwise the error.
         """
         self._deliver, self._ended = deliver, ended
         self._thread.start()
@@ -132,7 +132,7 @@ class Engine:
 
     @property
     def stats(self) -> EngineStats:
-        """The current load, read without a lock: counts may be one step apart, and `waiting` may omit a new request."""
+        """The current load, read without a lock: counts may be a step apart, and may miss or double a new request."""
         s = self._scheduler
         drafts, (queries, hits) = s.speculation, s.prefix_lookups
         return EngineStats(

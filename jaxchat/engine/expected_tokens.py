@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ExpectedTokens:
-    """The tokens that are expected at the beginning of a choice. After the first difference, none are expected.
+    """The tokens that a request expects at the beginning of a choice. Once the answer differs, none are expected.
 
     Args:
         tokens: ids of the tokens.
@@ -15,7 +15,7 @@ class ExpectedTokens:
         self._compared = 0  # tokens of the answer
 
     def after(self, answer: list[int], limit: int) -> tuple[int, ...]:
-        """Returns at most `limit` tokens that are expected next; none if the answer has ever differed.
+        """Returns the tokens that are expected next, at most `limit`. Returns none if the answer has differed.
 
         Args:
             answer: the tokens of the answer so far. It must begin with the answer of the last call.

@@ -97,8 +97,8 @@ class Sequence:
 
         Args:
             row: the row, u32 `[ceil(V / 32)]`.
-            constraint: for example, a copy of the sequence's constraint that has accepted drafts. Without a
-                constraint (None), only stop tokens before `min_tokens` are not allowed.
+            constraint: for example, a copy of the sequence's constraint that has accepted drafts. None allows all
+                tokens, except stop tokens among the first `min_tokens` tokens.
         """
         if constraint:
             constraint.fill(row)

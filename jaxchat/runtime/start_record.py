@@ -21,7 +21,7 @@ _FORMAT = "2"  # changes whenever `jaxchat.runtime.determinism` compares program
 
 @dataclass(frozen=True)
 class Agreement:
-    """The programs that compute the same bits: sizes of prefill, row counts of decode."""
+    """The sizes of prefill programs and the row counts of decode programs that compute the same bits."""
 
     prefill_buckets: tuple[int, ...]
     decode_buckets: tuple[int, ...]

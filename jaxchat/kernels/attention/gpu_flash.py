@@ -136,7 +136,7 @@ def prefill(q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec, *, 
 
 
 def _decode_splits(q_ref: Any, table_ref: Any, length_ref: Any, *refs: Any, loop: KVLoop, group: int) -> None:
-    """Computes attention for the queries of one KV head, over the splits of a row that one kernel instance has.
+    """Computes attention for the queries of one row in one KV head, over the splits that this kernel instance handles.
 
     Writes three sums for each split: the maximum of the scores, the total of the weights, and the weighted values.
     """

@@ -37,7 +37,7 @@ def register_attention_backend(name: str, factory: AttentionFactory, *, replace:
 
 @dataclass(frozen=True)
 class Selection:
-    """The attention backends that were selected for a model's layers, and the reason that the operator is shown."""
+    """The attention backends of a model's layers, and the reason for their selection, which the operator sees."""
 
     backend: ModelAttention
     reason: str

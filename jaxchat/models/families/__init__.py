@@ -169,11 +169,10 @@ def _with_yarn_context(model: ModelConfig) -> ModelConfig:
 
 
 def _architecture(keys: HFConfigReader) -> str:
-    """Returns the name of the architecture.
+    """Returns the name of the architecture: the first name in `architectures`, or the name that fits `model_type`.
 
-    This is the architecture of `model_type` in three cases: `architectures` is absent, names a model without a head, or
-    differs from the architecture of `model_type` only in upper and lower case. `transformers` looks at `model_type`
-    alone.
+    `model_type` decides in three cases: `architectures` is absent, names a model without a head, or differs from the
+    name that fits `model_type` only in upper and lower case. `transformers` always lets `model_type` decide.
 
     Raises:
         ModelError: the architecture is not supported, or `model_type` belongs to another family.
