@@ -132,7 +132,7 @@ class Engine:
 
     @property
     def stats(self) -> EngineStats:
-        """The current load, read without a lock: counts may be a step apart, and may miss or double a new request."""
+        """The load, read without a lock: counts may be a step apart, and may miss a new request or count it twice."""
         s = self._scheduler
         drafts, (queries, hits) = s.speculation, s.prefix_lookups
         return EngineStats(

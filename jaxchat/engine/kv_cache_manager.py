@@ -69,8 +69,8 @@ class KVCacheManager:
     def cache_chunks(self, sequence: Sequence) -> None:
         """Caches the prompt chunks whose prefill was dispatched, for later prompts. The cache then owns their pages.
 
-        Stops at the first chunk that another sequence has cached already. For such a chunk, `sequence` keeps its own
-        pages. In `sequence.pages`, its own pages must come after all pages of the cache.
+        Stops at the first chunk that another sequence has cached already, because the cache cannot own the pages of
+        this sequence for that chunk. In `sequence.pages`, such pages must come after all pages of the cache.
         """
         while len(sequence.prefixes) < sequence.prefilled // self.chunk and self._cache_next_chunk(sequence):
             pass

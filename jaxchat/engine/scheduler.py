@@ -40,7 +40,8 @@ from jaxchat.types import (
 class Step:
     """Work for the device, and the sequences that it is for. Row i of the result belongs to `rows[i]`.
 
-    Later rows are meaningless. If a step copies a sequence, `rows` is that sequence, and the result has no rows.
+    Further rows of the result are meaningless. If a step copies a sequence, `rows` is that sequence, and the result has
+    no rows.
     """
 
     work: Work

@@ -93,7 +93,7 @@ class Sequence:
         return True
 
     def write_mask(self, row: np.ndarray, constraint: Constraint | None) -> None:
-        """Writes a row as `fill_mask` does, but with another constraint, and passes on its exceptions.
+        """Writes a row as `fill_mask` does, but with another constraint, whose exceptions it passes on.
 
         Args:
             row: the row, u32 `[ceil(V / 32)]`.

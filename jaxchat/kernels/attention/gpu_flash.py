@@ -197,7 +197,7 @@ def _merged(sums: list[Array], lengths: Array, loop: KVLoop, dtype: Any, interpr
 def _merge(
     top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs: Any, loop: KVLoop, group: int, width: int
 ) -> None:
-    """Scales the sums of all non-empty splits to a common maximum, adds them and divides."""
+    """Scales the sums of all non-empty splits to a common maximum, adds them, and divides the values by the total."""
     *sink_refs, out_ref = refs
     length = length_ref[...]
     split_range = loop.split_range(jnp.arange(loop.tiling.splits), loop.spec.first(length - 1), length)

@@ -84,7 +84,7 @@ def choose(
 
 
 def _select(setting: str, targets: Sequence[AttentionTarget]) -> tuple[AttentionFactory, str]:
-    """Returns the factory that supports all targets, and the reason for it. All targets have one platform.
+    """Returns a factory that supports all targets, and the reason for the choice. All targets have one platform.
 
     Raises:
         RegistryError: the name is not registered.

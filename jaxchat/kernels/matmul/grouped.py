@@ -57,7 +57,7 @@ class GroupedWeight:
     - b < 8: w_0 to w_3 have the lower four bits of all codes. In w_q, the lower half of a byte belongs to quad q, and
       the upper half to quad q + 4.
     - b = 5: w_4 has the upper bit of all codes. Bit q of a byte belongs to quad q.
-    - b = 6: w_4 has the upper two bits of quads 0 to 3, and w_5 those of quads 4 to 7, from the lowest bits of a byte on.
+    - b = 6: w_4 has the upper two bits of quads 0 to 3, and w_5 those of quads 4 to 7, first quad in the lowest bits.
     """
 
     codes: Array  # u32 [E, panels, blocks, b, 32 outputs], where b is the number of bits of a code

@@ -145,8 +145,8 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
     Rounds x and the dequantised weights to the dtype of w, and sums in f32.
 
     If each output has only one scale, and w has neither `zeros` nor a minimum, the scales are applied to the sums
-    instead. The weights in the product are then `code - w.zero`, or the numbers of E2M1. All of them are exact in every
-    dtype.
+    instead of the weights. The weights in the product are then `code - w.zero`, or the numbers of E2M1. All of them are
+    exact in every dtype.
 
     Args:
         x: activations.

@@ -138,7 +138,7 @@ def _words(codes: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
-    """Converts rows of E2M1 numbers to 4-bit codes of the format, u8 `[N, k]` below 16.
+    """Converts rows of E2M1 numbers to the 4-bit codes of that format, u8 `[N, k]` below 16.
 
     In `rows`, `codes - zero` are not such codes, but twice the numbers, which are integers.
     """
@@ -163,10 +163,9 @@ def _arranged(array: np.ndarray, layout: WeightLayout) -> np.ndarray:
 
 
 def _outer_size(part: Factors, rows: QuantisedRows, layout: WeightLayout) -> int:
-    """Returns how many outer factors a row has on the devices.
+    """Returns how many outer factors a row has on the devices: as many as in `part`, or one for each group.
 
-    These are as many as in `part`. However, if devices would divide the inputs of an outer factor, each group of the
-    row gets an outer factor.
+    It is one for each group if devices would otherwise divide the inputs of an outer factor.
     """
     size = part.outer.shape[1]
     cut = layout.split == "inputs" and size > 1 and size % layout.shards > 0
