@@ -135,8 +135,8 @@ def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
 
     Raises:
         ModelError: a key is missing or wrong, or the architecture, the quantization or a setting is not supported.
-        RegistryError: the family belongs to an installed package that cannot be imported, or such a package offers a
-            name that is taken.
+        RegistryError: the family, or the form of quantised weights, comes from a package that cannot be imported. Also
+            raised if an installed package offers a name that is taken.
     """
     keys = HFConfigReader(raw)
     architecture = _architecture(keys)
