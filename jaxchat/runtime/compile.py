@@ -25,7 +25,7 @@ _NAMES_OF_SOURCE = re.compile(
 class CompileCache:
     """A manager of jax's persistent compilation cache, whose folder is a setting of the whole process.
 
-    Within the context of `kept_in`, programs that other threads compile are stored in the same folder. If contexts
+    Within the context of `kept_in`, programs that other threads compile are stored in that folder too. If contexts
     overlap, the context that began last sets the folder for all of them. When no context is left, the settings from
     before the first context are restored.
     """

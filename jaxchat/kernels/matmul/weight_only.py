@@ -183,17 +183,17 @@ def matmul_entry(x: Array, w: WeightOnly, index: Array, reduce_dtype: str = "flo
 
 
 def _groups(w: WeightOnly) -> int:
-    """Returns the number of groups of inputs for each output, in the part of a weight that one device has."""
+    """Returns the number of groups of inputs for each output, in one device's part of a weight."""
     counts = w.scale.outer if w.scale.inner is None else w.scale.inner
     return counts.shape[-1 if w.layout.order == "table" else -2]
 
 
 def _local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
-    """Returns the sizes of the output axes in the part of a weight that one device has.
+    """Returns the sizes of the output axes in one device's part of a weight.
 
     Args:
         layout: the layout of the whole weight.
-        count: product of the sizes, in this part, of the output axes after the first `lead` ones.
+        count: size of the joined output axes in this part, see `WeightLayout`.
     """
     first, rest = layout.outputs[: layout.lead], layout.outputs[layout.lead + 1 :]
     return (*first, count // prod(rest), *rest)

@@ -140,7 +140,7 @@ def _words(codes: np.ndarray, axis: int) -> np.ndarray:
 def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
     """Converts rows of E2M1 numbers to the 4-bit codes of that format, u8 `[N, k]` below 16.
 
-    In `rows`, `codes - zero` are not such codes, but twice the numbers, which are integers.
+    In `rows`, `codes - zero` are twice the numbers, so that all of them are integers.
     """
     numbers = (rows.codes.astype(np.float32) - rows.zero) / 2
     return numbers.astype(jnp.float4_e2m1fn).view(np.uint8)
@@ -149,7 +149,7 @@ def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
 def _scale(rows: QuantisedRows) -> Factors:
     """Returns the scales for devices. For E2M1, they are twice the scales of `rows`.
 
-    In `rows` of E2M1, `codes - zero` are twice the numbers. On devices, codes represent the numbers themselves.
+    In `rows` of E2M1 numbers, `codes - zero` are twice the numbers. On devices, codes represent the numbers themselves.
     """
     return Factors(2 * rows.scale.outer, rows.scale.inner) if rows.e2m1 else rows.scale
 
