@@ -226,7 +226,7 @@ class Scheduler:
         return Step(work, (sequence,))
 
     def _readmit(self, sequence: Sequence) -> bool:
-        """Allocates the pages of a swapped sequence and returns whether there was a slot and room for it."""
+        """Gives a swapped sequence pages. Returns False if no slot or too few pages are free, or its copy is not ready."""
         if not (self._free_slots and sequence.swapped):
             return False
         return self._kv_cache.allocate(sequence, sequence.length, self._headroom())
