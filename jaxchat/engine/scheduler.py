@@ -226,7 +226,7 @@ class Scheduler:
         return Step(work, (sequence,))
 
     def _readmit(self, sequence: Sequence) -> bool:
-        """Gives a swapped sequence pages. Returns False if no slot or too few pages are free, or its copy is not ready."""
+        """Allocates a swapped sequence's pages. Returns False if a slot, pages or its complete copy are missing."""
         if not (self._free_slots and sequence.swapped):
             return False
         return self._kv_cache.allocate(sequence, sequence.length, self._headroom())
