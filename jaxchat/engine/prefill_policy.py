@@ -60,7 +60,7 @@ class PrefillPolicy:
         return next(nearly_full, None) or max((size for size in fitting if size <= tokens), default=least)
 
     def prefilled(self, tokens: int) -> None:
-        """Records a prefill step with `tokens` tokens, at the size of the smallest bucket that holds the tokens."""
+        """Records a prefill step with `tokens` tokens. Its size is the smallest bucket that holds the tokens."""
         self._used += next(size for size in self._buckets if size >= tokens)
 
     def decoded(self) -> None:

@@ -182,7 +182,7 @@ def _zero(rows: QuantisedRows) -> int:
 
 
 def _minimum(rows: QuantisedRows) -> Factors | None:
-    """Returns what is subtracted after scaling: `minimum`, plus scale times (zero point - `_zero`). None: nothing."""
+    """Returns what to subtract after scaling, minimum + scale * (zero point - `_zero`), or None if both terms are 0."""
     if isinstance(rows.zero, int):
         return rows.minimum
     zeros = (rows.zero.astype(np.int16) - _zero(rows)).astype(np.int8)

@@ -2,8 +2,8 @@
 
 XLA unpacks and scales the codes inside the product, so that only codes and scales are read from memory. Whether XLA
 does so depends on the order of axes. The compiler for TPUs does so under two conditions. Groups and their inputs must
-be separate axes in front of the outputs. The eight codes in a word must not belong to neighbouring inputs.
-Arrays of 4-bit types would work too, but compiled programs of jax 0.10 do not accept them.
+be separate axes in front of the outputs. The eight codes in a word must not belong to neighbouring inputs. Arrays of
+4-bit types would work too, but compiled programs of jax 0.10 do not accept them.
 
 Letters: k inputs in G groups of g; N outputs.
 """
@@ -202,7 +202,7 @@ def _local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
 def _numbers(w: WeightOnly) -> Array:
     """Returns the codes minus `w.zero`, or the numbers that codes of E2M1 represent, f32.
 
-    If groups have different zero points, `w.zeros`, returns the codes. `_scaled` then subtracts the zero points. The
+    If groups have different zero points (`w.zeros`), returns the codes, and `_scaled` subtracts the zero points. The
     shape is `[lead..., G, g, N]` for a matrix, `[lead..., W, 8, h, N]` for a matrix in words, and `[N, k]` for a table.
     """
     codes, zero = w.codes, w.zero if w.zeros is None else 0

@@ -129,8 +129,8 @@ def _with_experts(keys: HFConfigReader, layers: tuple[LayerKind, ...]) -> tuple[
 def _kinds(keys: HFConfigReader, *, full: int = 28, theta: float = 1e4) -> tuple[LayerKind, ...]:
     """Returns the kind of each layer. If `use_sliding_window` is true, some layers have a window.
 
-    These are the layers that `layer_types` names, or by default all layers from number `max_window_layers` on. `full`
-    and `theta` are the defaults of `max_window_layers` and of the rotary base.
+    `layer_types` says which layers have one. By default, these are all layers from number `max_window_layers` on.
+    `full` and `theta` are the defaults of `max_window_layers` and of the rotary base.
     """
     window = optional_window(keys) if keys.flag("use_sliding_window") else 0
     full = keys.integer("max_window_layers", full, least=0)
