@@ -51,7 +51,7 @@ def bytes_per_device(tree: Any) -> int:
 
 
 def numbers_per_device(tree: Any) -> int:
-    """Returns the number of weights in `tree` on one device, also those of tables that are only looked up.
+    """Returns the number of weights in `tree` on one device, including tables that are only looked up.
 
     A quantised weight counts its codes and not its scales. A `TiedTable` counts once, as the head.
     """

@@ -37,7 +37,7 @@ class CompileCache:
 
     @contextlib.contextmanager
     def kept_in(self, folder: Path | None) -> Iterator[None]:
-        """Makes jax store programs compiled within the context in `folder`; None changes nothing."""
+        """Makes jax store every program that is compiled within the context, in `folder`. None changes nothing."""
         if folder is None:
             yield
             return

@@ -140,7 +140,7 @@ class _Trial:
         return [bits[first::count] for first in range(count)]
 
     def decode(self, rows: int) -> list[bytes]:
-        """Returns the bits of each prompt's first token, then the bits of each decode step, sequence by sequence.
+        """Returns the bits of each prompt's first token, then, sequence by sequence, the bits of each decode step.
 
         The program of `rows` rows decodes `rows` sequences at a time.
         """
