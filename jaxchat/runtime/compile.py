@@ -70,8 +70,8 @@ def _configure(settings: dict[str, Any]) -> None:
 def options(platform: str) -> dict[str, Any] | None:
     """Returns the compiler options for the platform "cpu" or "gpu", and None for others.
 
-    On a GPU, a step runs as one CUDA graph. The options make the branches and loops of the sampler part of the graph.
-    Without them, the host waits for the device in every step, and the device then waits for the host. For 1.2 billion
+    On a GPU, a step runs as one CUDA graph. The options put the sampler's branches and loops into the graph. Without
+    these options, the host waits for the device in every step, and the device then waits for the host. For 1.2 billion
     weights and 64 rows on an H200, a step then takes 3.4 instead of 2.2 ms. The options turn off CUB's sorts, because a
     graph cannot contain them. Independent kernels of a graph run concurrently.
 
