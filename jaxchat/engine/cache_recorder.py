@@ -11,10 +11,10 @@ _BYTES = 8
 
 
 class CacheRecorder:
-    """A recorder of one engine's prefix cache. All methods run on the engine's thread.
+    """A recorder of the changes in one engine's prefix cache. All methods run on the engine's thread.
 
-    A chunk's hash covers the model, the rank, and all tokens up to the end of the chunk. In all servers, a prefix
-    therefore has the same hash for the same model, rank and chunk size.
+    A chunk's hash is computed from the model, the rank, and all tokens up to the end of the chunk. A prefix therefore
+    has the same hash in all servers with the same model, rank and chunk size.
     """
 
     def __init__(self, observer: CacheObserver, model: str, rank: int) -> None:

@@ -121,7 +121,9 @@ def rejected(drafts: np.ndarray, tokens: np.ndarray) -> set[int]:
 
 
 def accepted(drafts: np.ndarray, wrong: Collection[int]) -> set[int]:
-    """Returns the indices of the rows whose tokens had been drafted: those before the rows that accepted drafts bring.
+    """Returns the indices of the rows that sampled a token which had been drafted.
+
+    Each of them is the row directly before the row of an accepted draft.
 
     Args:
         drafts: as for `rejected`.

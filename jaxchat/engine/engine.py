@@ -104,8 +104,8 @@ class Engine:
         Args:
             deliver: called on the engine thread with the events of a step, at the latest when the next step has
                 begun. Also called when the thread ends, with the failures of unfinished requests.
-            ended: called when the thread ends, after all events. At that time, `failure` is None if the engine was
-                stopped, and otherwise the error.
+            ended: called when the thread ends, after all events. The attribute `failure` is then None if the engine
+                was stopped, and otherwise the error.
         """
         self._deliver, self._ended = deliver, ended
         self._thread.start()
@@ -132,7 +132,7 @@ class Engine:
 
     @property
     def stats(self) -> EngineStats:
-        """The current load, read without a lock: counts may be one step apart, and `waiting` may omit a new request."""
+        """The load, read without a lock: counts may be a step apart, and may miss a new request or count it twice."""
         s = self._scheduler
         drafts, (queries, hits) = s.speculation, s.prefix_lookups
         return EngineStats(
@@ -154,8 +154,8 @@ class Engine:
         """Queues all choices of a request and returns its id. Events may be delivered before this call returns.
 
         Raises:
-            QueueFull: the free slots and the queue have no room for all choices. A request with more choices than all
-                slots and the whole queue can hold is accepted if no sequence waits.
+            QueueFull: the free slots and the queue have no room for all choices. However, if the request has more
+                choices than there are places in slots and queue together, it is accepted if no sequence waits.
             EngineStopped: the engine is not running: it has not started, was stopped or has failed.
         """
         with self._lock:
@@ -171,7 +171,7 @@ class Engine:
     def _has_room(self, choices: int) -> bool:
         """Returns whether slots and queue can hold `choices` more sequences.
 
-        A request with more choices than all slots and the whole queue can hold has room if no sequence waits.
+        If `choices` is more than slots and queue can ever hold, returns whether no sequence waits.
         """
         running = self._scheduler.running  # read first: a sequence that starts now must not count twice
         waiting = self._scheduler.waiting + self._inbound

@@ -1,13 +1,13 @@
-"""The tokens that a request expects at the beginning of a choice."""
+"""The tokens with which a request expects the answer to begin."""
 
 from __future__ import annotations
 
 
 class ExpectedTokens:
-    """The tokens that are expected at the beginning of a choice. After the first difference, none are expected.
+    """The tokens with which an answer is expected to begin. Once the answer has another token, none are expected.
 
     Args:
-        tokens: ids of the tokens.
+        tokens: ids of the expected tokens.
     """
 
     def __init__(self, tokens: tuple[int, ...] = ()) -> None:
@@ -15,7 +15,7 @@ class ExpectedTokens:
         self._compared = 0  # tokens of the answer
 
     def after(self, answer: list[int], limit: int) -> tuple[int, ...]:
-        """Returns at most `limit` tokens that are expected next; none if the answer has ever differed.
+        """Returns the tokens that are expected next, at most `limit`. Returns none if the answer began with others.
 
         Args:
             answer: the tokens of the answer so far. It must begin with the answer of the last call.

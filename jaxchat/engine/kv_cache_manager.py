@@ -1,4 +1,4 @@
-"""The KV pages of each sequence: pages of cached chunks, which prompts share, and pages that only it uses."""
+"""The KV pages of each sequence: pages of cached chunks, which prompts share, and pages of that sequence alone."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ class KVCacheManager:
         self._pages_per_chunk = chunk // page_size
 
     def allocate(self, sequence: Sequence, tokens: int, spare: int) -> bool:
-        """Gives a sequence the cached chunks of its prompt. Reserves the other pages that `tokens` tokens need.
-
-        The tokens are the first of the sequence.
+        """Gives a sequence the cached chunks of its prompt, and reserves the other pages for its first `tokens` tokens.
 
         Returns:
             Whether there was room. Nothing changes if fewer than `spare` pages would remain available.
@@ -39,7 +37,7 @@ class KVCacheManager:
         return len(sequence.prompt) - self.chunk * self.pool.count_prefix(self._chunks(sequence))
 
     def missing_after(self, sequence: Sequence) -> int:
-        """Returns what `missing` will return after the prefill of another sequence with the same prompt."""
+        """Returns how many prompt tokens must still be computed after another sequence has computed the same prompt."""
         return (len(sequence.prompt) - 1) % self.chunk + 1
 
     def extend(self, sequence: Sequence, tokens: int) -> None:
@@ -71,8 +69,8 @@ class KVCacheManager:
     def cache_chunks(self, sequence: Sequence) -> None:
         """Caches the prompt chunks whose prefill was dispatched, for later prompts. The cache then owns their pages.
 
-        Stops at the first chunk that another sequence has cached already. This chunk's pages belong to this sequence
-        alone, and such pages must come after all pages of the cache in `sequence.pages`.
+        Stops at the first chunk that another sequence has cached already, because the cache cannot own the pages of
+        this sequence for that chunk. In `sequence.pages`, such pages must come after all pages of the cache.
         """
         while len(sequence.prefixes) < sequence.prefilled // self.chunk and self._cache_next_chunk(sequence):
             pass

@@ -8,12 +8,13 @@ from itertools import pairwise
 class PrefillPolicy:
     """A policy that alternates prefill and decode steps.
 
-    A quota is the size of the largest bucket that has at most two chunks. If s sequences could start and r could
-    decode, s / r quotas of prompt tokens are allowed before the next decode step. This number of quotas is rounded
-    down, but is at least one. The allowed tokens are limited to the largest bucket. No decode step therefore waits for
-    more tokens than one prefill step can compute.
+    The size of a prefill step is one of the buckets. While no sequence could decode, any bucket is allowed. Otherwise,
+    the number of prompt tokens before the next decode step is limited to a few quotas. A quota is the size of the
+    largest bucket that is at most twice the smallest bucket.
 
-    While no sequence could decode, any bucket is allowed.
+    With s sequences that could start, and r sequences that could decode, the limit is s / r quotas, rounded down. For
+    example, it is three quotas for s = 7 and r = 2. The limit is at least one quota, and at most the largest bucket. No
+    decode step therefore waits for more tokens than one prefill step can compute.
     """
 
     def __init__(self, prefill_buckets: tuple[int, ...]) -> None:
@@ -59,7 +60,7 @@ class PrefillPolicy:
         return next(nearly_full, None) or max((size for size in fitting if size <= tokens), default=least)
 
     def prefilled(self, tokens: int) -> None:
-        """Records a prefill step with `tokens` tokens. The size of the smallest bucket that holds them is counted."""
+        """Records a prefill step with `tokens` tokens. Its size is the smallest bucket that holds the tokens."""
         self._used += next(size for size in self._buckets if size >= tokens)
 
     def decoded(self) -> None:

@@ -52,8 +52,8 @@ class PrefillStep:
 class PrefillQueue:
     """A queue of sequences whose prompts are not computed yet. The oldest prompt may be spread over several steps.
 
-    A step completes prompts in order of arrival while they fit. The first prompt that does not fit is continued with
-    the room that remains in the step. However, up to half of the remaining room goes to later prompts that fit whole.
+    A step completes prompts in order of arrival while they fit. The room that then remains goes to a part of the next
+    prompt. However, up to half of the remaining room goes to later prompts that fit whole.
 
     A long prompt therefore gets at least half of the room that earlier prompts leave. A short prompt need not wait
     until a long prompt is completed. No sequence overtakes a sequence that lacks a slot or pages.

@@ -115,7 +115,7 @@ class PromptLookup:
         """Returns exactly `limit` guesses of the next tokens, or none if the newest tokens did not occur before.
 
         Each guess comes with the probability that it is right, provided that all guesses before it are right. If fewer
-        than `limit` tokens follow the earlier place, these tokens are repeated from the first one on.
+        than `limit` tokens follow the earlier occurrence, these tokens are repeated from the first one on.
         """
         if self._place < 0:
             return []
@@ -132,8 +132,8 @@ class PromptLookup:
     def _follow(self) -> None:
         """Compares new tokens of the answer with the guesses, and updates the rates of right guesses.
 
-        Stops after a wrong guess, which ends the match. Stops after every token of a match that is shorter than three
-        tokens, because there may be a longer match now.
+        Stops after a wrong guess. While fewer than three of the newest tokens equal the tokens at the earlier place,
+        also stops after each right guess, because a search may now find a place where three tokens are equal.
         """
         before, answer, end = self._before, self._answer, len(self._before)
         place, length, read = self._place, self._length, self._read
@@ -167,9 +167,9 @@ class PromptLookup:
         self._newest, self._run, self._indexed = newest, run, self._read
 
     def _search(self) -> None:
-        """Looks for an earlier place of the three newest tokens, then of the newest token alone.
+        """Looks for an earlier place of the three newest tokens, and if there is none, of the newest token alone.
 
-        The second search is left out if the first one succeeds, or while the match of an earlier search still holds.
+        Does not look for the newest token alone if the place of an earlier search still gives right guesses.
         """
         self._index_answer()
         if self._run >= 0:

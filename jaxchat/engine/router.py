@@ -89,7 +89,7 @@ class DataParallelEngine:
 
     @property
     def stats(self) -> EngineStats:
-        """The sums over all engines."""
+        """The load of all engines together, as the sum of their `stats`."""
         return reduce(add, (engine.stats for engine in self._engines))
 
     def submit(self, request: GenerateRequest) -> int:

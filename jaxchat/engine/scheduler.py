@@ -40,7 +40,8 @@ from jaxchat.types import (
 class Step:
     """Work for the device, and the sequences that it is for. Row i of the result belongs to `rows[i]`.
 
-    Later rows are meaningless. If a step copies a sequence, `rows` is that sequence, and the result has no rows.
+    Further rows of the result are meaningless. If a step copies a sequence, `rows` is that sequence, and the result has
+    no rows.
     """
 
     work: Work
@@ -225,7 +226,7 @@ class Scheduler:
         return Step(work, (sequence,))
 
     def _readmit(self, sequence: Sequence) -> bool:
-        """Allocates the pages of a swapped sequence and returns whether there was a slot and room for it."""
+        """Allocates a swapped sequence's pages. Returns False if a slot, pages or its complete copy are missing."""
         if not (self._free_slots and sequence.swapped):
             return False
         return self._kv_cache.allocate(sequence, sequence.length, self._headroom())

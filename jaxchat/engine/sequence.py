@@ -93,12 +93,12 @@ class Sequence:
         return True
 
     def write_mask(self, row: np.ndarray, constraint: Constraint | None) -> None:
-        """Writes a row as `fill_mask` does, but with another constraint, and passes on its exceptions.
+        """Writes a row as `fill_mask` does, but with another constraint, whose exceptions it passes on.
 
         Args:
             row: the row, u32 `[ceil(V / 32)]`.
-            constraint: for example, a copy of the sequence's constraint that has accepted drafts. Without a
-                constraint (None), only stop tokens before `min_tokens` are not allowed.
+            constraint: for example, a copy of the sequence's constraint that has accepted drafts. None allows all
+                tokens, except stop tokens among the first `min_tokens` tokens.
         """
         if constraint:
             constraint.fill(row)

@@ -57,7 +57,7 @@ class Speculation:
         are more, they take turns.
 
         Args:
-            sequences: the sequences of the step, one row each without drafts.
+            sequences: the sequences of the step. Each has one row in addition to the rows of its drafts.
             awaited: whether the step is awaited even without drafts, see `Step.awaited`.
         """
         chosen: Drafts = [[] for _ in sequences]

@@ -15,11 +15,11 @@ class StepTimer:
 
     A step begins when the step before it ends. If no other step is in flight, it begins when it is dispatched.
 
-    If another step is in flight when the result of a step arrives, the step ends at that moment. If no other step is in
-    flight, the step ends when the next step is dispatched, because the device waits for the host until then.
+    The end of a step depends on whether another step is in flight when the result of the step arrives:
 
-    If other steps are in flight and a result was there before the host waited for it, the end of that step is unknown.
-    Then neither that step nor the next one counts.
+    - If so, the step ends when its result arrives. However, if the result was there before the host waited for it, the
+      end of the step is unknown. Then neither this step nor the next one counts.
+    - If not, the step ends when the next step is dispatched, because the device waits for the host until then.
     """
 
     def __init__(self, took: Callable[[Step, float], None]) -> None:

@@ -155,7 +155,10 @@ class Block(nn.Module):
         return y
 
     def _added(self, norm: str, y: Array) -> Array:
-        """Returns a sublayer's output `y[T, D]`, normalised and scaled, to be added to the residual stream."""
+        """Returns what a sublayer with the output `y[T, D]` adds to the residual stream.
+
+        This is the output times `residual_scale`. The output is normalised before that if `post_norms` is set.
+        """
         c = self.config
         y = Norm.of(c, norm)(y) if c.post_norms else y
         return y if c.residual_scale == 1 else y * c.residual_scale

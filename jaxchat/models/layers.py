@@ -221,7 +221,7 @@ class Attention(nn.Module):
         return replace(spec, sinks=sinks.ravel())
 
     def _placed(self, norm: str, x: Array, rope_tables: RopeTables | None) -> Array:
-        """Normalises and rotates queries or keys, f32 `[T, heads, d]`, as far as the layer does either.
+        """Returns queries or keys, f32 `[T, heads, d]`, after the model's norm, if any, and the rotation, if any.
 
         `norm` is the name of the norm's parameters.
         """

@@ -138,8 +138,8 @@ def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
 def rows_of(tokens: int, experts: Experts) -> int:
     """Returns the number of rows of a block for a step of `tokens` tokens: a power of two from 8 to 128.
 
-    Below 128, it is at least twice the average number of rows of an expert. Most experts then need one block, and their
-    weights are read once. Computing padding takes less time than reading weights again.
+    In this range, it is twice the average number of rows of an expert, rounded up. Most experts then need only one
+    block, so that their weights are read only once. Computing padding takes less time than reading weights again.
     """
     target = cdiv(2 * tokens * experts.top_k, experts.count)
     return min(max(ROWS, 1 << (target - 1).bit_length()), MOST_ROWS)

@@ -133,7 +133,7 @@ def per_layer_specs(config: ModelConfig) -> Specs:
 
 
 def per_layer_residual_specs(config: ModelConfig) -> Specs:
-    """Returns the specs of `per_layer.PerLayerResidual`, which adds a layer's input to the residual stream."""
+    """Returns the specs of `per_layer.PerLayerResidual`, by which a layer's input changes the residual stream."""
     c = config
     return {
         ("gate",): _matrix((c.embed_dim, c.per_layer_dim), None, None),

@@ -126,7 +126,7 @@ def _longrope(base: np.ndarray, config: RopeConfig) -> tuple[np.ndarray, float]:
 def _proportional(base: np.ndarray, config: RopeConfig) -> np.ndarray:
     """Scales the frequencies f64 `[r/2]` as Gemma 4 does.
 
-    Divides the first part of the frequencies, the share `fraction`, by `factor`. Sets the other frequencies to 0.
+    Divides the first frequencies by `factor`, and sets the others to 0. `fraction` is the share of the first ones.
     """
     kept = int(config.fraction * len(base))
     return np.where(np.arange(len(base)) < kept, base / config.factor, 0.0)
@@ -141,7 +141,7 @@ def rotation(config: RopeConfig, head_dim: int, positions: Array) -> RopeTables:
 
 
 def _query_scale(config: RopeConfig, positions: Array) -> Array:
-    """Returns the factor of each query, f32 `[T]`."""
+    """Returns the factors that multiply the queries at `positions`, f32 `[T]`. They grow with the position."""
     periods = 1.0 + (positions // config.original_context).astype(jnp.float32)
     # Barriers, because the bits of a fused logarithm may depend on the row count, as those of `moe.route` do.
     logarithm = jax.lax.optimization_barrier(jnp.log(jax.lax.optimization_barrier(periods)))

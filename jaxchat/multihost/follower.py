@@ -52,7 +52,10 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
 
 
 def leave_multihost() -> None:
-    """Waits at most 30 seconds for the other processes, then leaves the multihost group. The leader calls it last."""
+    """Leaves the multihost group. Waits before that, at most 30 seconds, until the other processes want to leave too.
+
+    The leader calls this function after it has told the followers that no more steps follow.
+    """
     from jaxchat.parallel.distributed import leave
 
     leave()

@@ -38,7 +38,9 @@ def join(member: MultihostMember) -> None:
 
 
 def leave() -> None:
-    """Waits at most 30 seconds until all processes leave, then leaves. Does nothing if `join` was not called.
+    """Undoes `join`. Waits before that, at most 30 seconds, until the other processes call `leave` too.
+
+    Does nothing if `join` was not called.
 
     Without this call, the other processes would report the end of this process as a failure.
     """

@@ -74,8 +74,8 @@ class Placement:
         Each copy takes the next `config.tensor` devices. `devices` are by default those of all processes.
 
         Raises:
-            ValueError: there are too few devices, or the model cannot be split (see `check_divides`). Also raised if
-                there are several processes, and several copies or unused devices.
+            ValueError: there are too few devices, or the model cannot be split (see `check_divides`). With several
+                processes, also raised if `config.data` is more than 1 or some devices would not be used.
         """
         devices = devices or jax.devices()
         _check_devices(config, len(devices), jax.process_count())

@@ -112,8 +112,8 @@ class AotEngine:
             stored: the stored forms of the model's tensors.
 
         Raises:
-            ValueError: settings of `engine` do not fit the model. If `devices` is empty, also if the chips are not
-                TPUs, the TPU compiler is missing, or the compiler does not know the slice.
+            ValueError: settings of `engine` do not fit the model. If `devices` is empty, also raised if the chips are
+                not TPUs, the TPU compiler is missing, or the compiler does not know the slice.
         """
         self._options = options
         padded = padded_config(model, engine.tensor_parallel)

@@ -51,7 +51,7 @@ def bytes_per_device(tree: Any) -> int:
 
 
 def numbers_per_device(tree: Any) -> int:
-    """Returns the number of weights in `tree` on one device, also those of tables that are only looked up.
+    """Returns the number of weights in `tree` on one device, including tables that are only looked up.
 
     A quantised weight counts its codes and not its scales. A `TiedTable` counts once, as the head.
     """
@@ -144,10 +144,10 @@ class Cost:
         return count * sum(_binomial(tokens, n, share) * cdiv(n, size) for n in range(tokens + 1))
 
     def _read_keys(self, length: int) -> float:
-        """Returns the amount of keys that a token with `length` earlier tokens reads, in all layers together.
+        """Returns the size of the keys that a token reads in all layers, divided by the size of one token's keys.
 
-        The unit is the size of one token's keys in all layers that store keys. Layers may have windows, and a layer may
-        read the keys that another layer stores.
+        `length` is the number of earlier tokens. If every layer stores keys and has no window, the result is `length`.
+        Windows make it smaller. Layers that read the keys of another layer, and store none, make it larger.
         """
         layers = self.model.layers
         stored = sum(_key_size(layer) for layer in layers if layer.kind.keys_of is None)

@@ -14,10 +14,10 @@ from jaxchat.planning.hlo import Program, bytes_moved
 
 
 def hidden_seconds(program: Program, topology: Topology, devices: int) -> float:
-    """Returns the seconds that copies and all-reduces of the entry computation overlap, on `devices` devices.
+    """Returns for how many seconds copies overlap with all-reduces in the entry computation, on `devices` devices.
 
-    The estimate is deliberately low. Copies run one after the other, in the order in which they start, and only during
-    an all-reduce. When a copy is awaited, all copies that started before it count as finished.
+    The estimate is deliberately low. It assumes that copies run one after the other, in the order in which they start,
+    and only during an all-reduce. When a copy is awaited, all copies that started before it count as finished.
     """
     copies: deque[tuple[str, float]] = deque()  # pending copies: name, remaining bytes
     saved, bandwidth = 0.0, topology.chip.bandwidth

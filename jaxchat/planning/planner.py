@@ -183,7 +183,7 @@ def _with_fewer_pages(plan: Plan, sizes: EngineShapes) -> Plan:
 
 
 def _devices(model: ModelConfig, mesh: MeshConfig, available: int) -> int:
-    """Returns the largest divisor of `available` over which the model can be split without padding its heads.
+    """Returns the largest divisor of `available` over which the model can be split without additional query heads.
 
     Raises:
         ValueError: `mesh` requires experts, and the model has none.
@@ -203,8 +203,8 @@ def _devices(model: ModelConfig, mesh: MeshConfig, available: int) -> int:
 def _workspace(model: ModelConfig, sizes: EngineShapes, engine: EngineConfig, platform: str) -> int:
     """Estimates the bytes of the largest program's temporary memory.
 
-    These are the activations of a chunk or the f32 logits of all slots, whichever are larger. On a TPU, adds the code
-    of all programs.
+    These are the activations of a chunk, or four arrays of f32 logits for all slots, whichever are larger. On a TPU,
+    adds the code of all programs.
     """
     devices = engine.tensor_parallel
     mlp_dim = max(layer.mlp_dim for layer in model.layers)

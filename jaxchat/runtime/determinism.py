@@ -30,11 +30,11 @@ SEQUENCES, PROMPTS, STEPS = 8, 3, 4
 
 
 def agreeing_decode_buckets(runner: Runner) -> tuple[int, ...]:
-    """Returns the row counts of `runner.decode_buckets` whose programs agree bit for bit with the program of S rows.
+    """Returns the row counts in `runner.decode_buckets` whose programs agree bit for bit with the largest program.
 
-    The result includes S. Each program decodes the same random sequences, a few of them longer than a block of
-    attention. Tokens and the f32 log-probabilities of 21 tokens per row must be equal. Leaves meaningless values in
-    slots and pages, which are never read.
+    The result includes the row count of the largest program. Each program decodes the same random sequences, a few of
+    them longer than a block of attention. Tokens and the f32 log-probabilities of 21 tokens per row must be equal.
+    Leaves meaningless values in slots and pages, which are never read.
     """
     *smaller, full = runner.decode_buckets
     if not smaller:
@@ -45,11 +45,11 @@ def agreeing_decode_buckets(runner: Runner) -> tuple[int, ...]:
 
 
 def agreeing_prefill_buckets(runner: Runner) -> tuple[int, ...]:
-    """Returns the sizes of `runner.prefill_buckets` whose programs agree bit for bit with the program of C tokens.
+    """Returns the sizes in `runner.prefill_buckets` whose programs agree bit for bit with the smallest program.
 
-    The result includes C, the smallest size. The same random prompts are computed in steps of each size, each prompt
-    alone and then several prompts in one step. Then a few tokens are decoded, because their log-probabilities depend on
-    all keys and values. Leaves meaningless values in slots and pages, which are never read.
+    The result includes the smallest size. The same random prompts are computed in steps of each size, each prompt alone
+    and then several prompts in one step. Then a few tokens are decoded, because their log-probabilities depend on all
+    keys and values. Leaves meaningless values in slots and pages, which are never read.
     """
     least, *larger = runner.prefill_buckets
     if not larger:
@@ -64,9 +64,9 @@ def agreeing_prefill_buckets(runner: Runner) -> tuple[int, ...]:
 
 
 def prompts_agree(runner: Runner) -> bool:
-    """Returns whether a prompt gets the same bits alone and in steps of C tokens that it shares with other prompts.
+    """Returns whether prompts get the same bits alone and in steps that they share with other prompts.
 
-    Leaves meaningless values in slots and pages, which are never read.
+    Uses the smallest prefill program. Leaves meaningless values in slots and pages, which are never read.
     """
     least, rows = runner.prefill_buckets[0], runner.decode_buckets[-1]
     alone, mixed = (_Trial(runner, PROMPTS, 2 * least, least, mixed=mixed).decode(rows) for mixed in (False, True))
@@ -93,7 +93,8 @@ class _Trial:
         Args:
             runner: runs the programs.
             count_limit: largest number of sequences.
-            longest: length in tokens of the 2nd, 6th, ... sequence, or of the only one; less if the context is shorter.
+            longest: length in tokens of every fourth sequence, from the second on, or of the only sequence. Reduced if
+                the engine's context is too short. The other sequences are at most as long as a chunk.
             bucket: size of the prefill steps in tokens.
             mixed: whether a step has slices of several sequences if they fit.
         """
@@ -139,7 +140,7 @@ class _Trial:
         return [bits[first::count] for first in range(count)]
 
     def decode(self, rows: int) -> list[bytes]:
-        """Returns the bits of each prompt's first token, then the bits of each decode step, sequence by sequence.
+        """Returns the bits of each prompt's first token, then, sequence by sequence, the bits of each decode step.
 
         The program of `rows` rows decodes `rows` sequences at a time.
         """

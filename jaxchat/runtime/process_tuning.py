@@ -19,7 +19,7 @@ _LOGIT = 32  # bytes that a step needs for each logit: its sampler has about eig
 
 @contextmanager
 def release_freed_memory(logits: int = 0) -> Iterator[None]:
-    """Makes glibc return each array of a megabyte or more to the system when it is freed, within the context.
+    """Makes glibc, within the context, return the memory of each freed array of a megabyte or more to the system.
 
     The settings are permanent: glibc cannot restore its own thresholds. A library must not call this unasked. Other C
     libraries are not changed.

@@ -103,7 +103,8 @@ class Runner:
             dtype: dtype of the weights.
             sampler: `jaxchat.sampling.sample.sample` with its static arguments bound.
             attention: computes the attention of each layer and determines the layout of pages.
-            decode_sizes: row counts of the decode programs, in ascending order, the last one S; empty: S only.
+            decode_sizes: row counts of the decode programs, in ascending order. The last one must be the number of
+                slots. Empty: one program, with a row for each slot.
         """
         self.sizes = sizes
         self.params = params
@@ -160,7 +161,7 @@ class Runner:
 
         Args:
             prefill_buckets: sizes of prefill steps in tokens, in ascending order.
-            decode_buckets: row counts of decode steps, in ascending order. The last one must be S.
+            decode_buckets: row counts of decode steps, in ascending order. The last one must be the number of slots.
         """
         self.prefill_buckets, self.decode_buckets = prefill_buckets, decode_buckets
         kept = {*map(prefill_name, prefill_buckets), *map(decode_name, decode_buckets)}

@@ -21,7 +21,7 @@ _FORMAT = "2"  # changes whenever `jaxchat.runtime.determinism` compares program
 
 @dataclass(frozen=True)
 class Agreement:
-    """The programs that compute the same bits: sizes of prefill, row counts of decode."""
+    """The sizes of prefill programs and the row counts of decode programs that compute the same bits."""
 
     prefill_buckets: tuple[int, ...]
     decode_buckets: tuple[int, ...]
@@ -31,7 +31,7 @@ class StartRecord:
     """A file that all starts with the same settings share.
 
     To find which programs agree, a start runs all of them on the real weights, which takes as long as a few answers.
-    The result depends on weights, programs and machine alone. It is reused while these are equal.
+    The result depends on weights, programs and machine alone. It is reused while these stay the same.
     """
 
     def __init__(self, folder: Path | None, settings: Iterable[str]) -> None:

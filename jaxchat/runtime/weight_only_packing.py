@@ -136,9 +136,9 @@ def weight_layout(spec: ParamSpec, placement: Placement) -> WeightLayout:
 
 
 def _tied(spec: ParamSpec, rows: QuantisedRows, layout: WeightLayout, make: Any) -> WeightOnly | TiedTable:
-    """Returns `make(layout)`, or a `TiedTable` of two such weights for a table that is also the head.
+    """Returns the result of `make(layout)`, or a `TiedTable` of two such results: one for look-ups, one for products.
 
-    A table needs only one weight for both purposes if its rows have one group and codes of more than 4 bits.
+    A `TiedTable` is needed for a table that is also the head, if its codes have 4 bits or its rows several groups.
     """
     weight: WeightOnly = make(layout)
     as_is = rows.group == rows.shape[1] and rows.bits > 4

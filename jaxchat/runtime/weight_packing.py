@@ -24,7 +24,7 @@ from jaxchat.models.param_specs import ParamSpec, Specs, insert, param_at
 def pack(params: dict[str, Any], specs: Specs, packing: Packing) -> dict[str, Any]:
     """Replaces weights by their packed form, in place, and returns `params`.
 
-    Packs one weight at a time, so that memory never holds two copies of all.
+    Packs one weight at a time, so that memory never holds two copies of all weights.
 
     Args:
         params: parameters on one device.

@@ -34,8 +34,9 @@ def attempt_keys(keys: Keys, count: int) -> Keys:
 def gumbel(keys: Keys, ids: Array) -> Array:
     """Returns standard Gumbel noise, f32 `[S, n]`.
 
-    The noise is `-log(E)` with the exponential `E = -log1p(-u)`. float32 is dense near u = 0. The upper tail, which
-    decides samples, is therefore resolved down to probabilities of 2**-33; `-log(-log(u))` would stop at 2**-24.
+    The noise is `-log(E)`, where `E = -log1p(-u)` is exponential and u is uniform between 0 and 1. float32 is dense
+    near u = 0. The upper tail of the noise, which decides samples, is therefore resolved down to probabilities of
+    2**-33. With `-log(-log(u))`, it would be resolved only down to 2**-24.
 
     Args:
         keys: key words of each row, u32 `[S]` each.

@@ -136,7 +136,7 @@ def prefill(q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec, *, 
 
 
 def _decode_splits(q_ref: Any, table_ref: Any, length_ref: Any, *refs: Any, loop: KVLoop, group: int) -> None:
-    """Computes attention for the queries of one KV head, over the splits of a row that one kernel instance has.
+    """Computes attention for the queries of one row in one KV head, over the splits that this kernel instance handles.
 
     Writes three sums for each split: the maximum of the scores, the total of the weights, and the weighted values.
     """
@@ -197,7 +197,7 @@ def _merged(sums: list[Array], lengths: Array, loop: KVLoop, dtype: Any, interpr
 def _merge(
     top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs: Any, loop: KVLoop, group: int, width: int
 ) -> None:
-    """Scales the sums of all non-empty splits to a common maximum, adds them and divides."""
+    """Scales the sums of all non-empty splits to a common maximum, adds them, and divides the values by the total."""
     *sink_refs, out_ref = refs
     length = length_ref[...]
     split_range = loop.split_range(jnp.arange(loop.tiling.splits), loop.spec.first(length - 1), length)

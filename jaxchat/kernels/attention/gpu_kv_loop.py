@@ -136,7 +136,7 @@ class KVLoop:
         return jnp.clip(pl.cdiv(self._blocks(first, end), self.tiling.min_blocks), 1, self.tiling.splits)
 
     def split_range(self, split: Array, first: Array, end: Array) -> SplitRange:
-        """Returns the blocks of one split. A split with a number of `splits(first, end)` or more has no blocks.
+        """Returns the blocks of one split. A split has no blocks if its number is at least `splits(first, end)`.
 
         The arguments are i32 scalars, or arrays with an entry for each of several splits.
 

@@ -37,7 +37,7 @@ def register_attention_backend(name: str, factory: AttentionFactory, *, replace:
 
 @dataclass(frozen=True)
 class Selection:
-    """The attention backends that were selected for a model's layers, and the reason that the operator is shown."""
+    """The attention backends of a model's layers, and the reason for their selection, which the operator sees."""
 
     backend: ModelAttention
     reason: str
@@ -84,7 +84,7 @@ def choose(
 
 
 def _select(setting: str, targets: Sequence[AttentionTarget]) -> tuple[AttentionFactory, str]:
-    """Returns the factory that supports all targets, and the reason for it. All targets have one platform.
+    """Returns a factory that supports all targets, and the reason for the choice. All targets have one platform.
 
     Raises:
         RegistryError: the name is not registered.

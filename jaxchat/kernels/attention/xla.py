@@ -145,7 +145,7 @@ def _causal_block(q: Array, cache: Cache, table: Array, start: Array, end: Array
 
 
 def stored_dtype(dtype: str) -> str:
-    """Returns the dtype of pages for keys and values of `dtype`."""
+    """Returns the dtype in which pages store keys and values of `dtype`."""
     return "uint16" if dtype == "bfloat16" else dtype
 
 

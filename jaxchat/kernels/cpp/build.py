@@ -91,7 +91,7 @@ def is_built(folder: Path | None, part: str = "") -> bool:
     """Returns whether `folder` already contains the kernels for this machine.
 
     Args:
-        folder: folder for built kernels; None never contains any.
+        folder: folder for built kernels; if it is None, the result is False.
         part: the subfolder with the sources of a separate library; "" for the kernels that every model needs.
 
     Raises:
@@ -119,7 +119,7 @@ def _load(built: Path) -> ctypes.CDLL:
 
 
 def flags() -> tuple[str, ...]:
-    """Returns the compiler flags: code for this machine, or for the CPU that XLA is restricted to.
+    """Returns the compiler flags that make code for this machine, or for the CPU that XLA is restricted to.
 
     The environment variable XLA_FLAGS may restrict XLA. If the kernels ignored this restriction, a machine with AVX-512
     could not reproduce the bits of a machine without AVX-512.

@@ -50,16 +50,17 @@ class GroupedWeight:
     Codes are in panels of 32 outputs and blocks of 32 inputs. N is padded to whole panels with weights of zero. With an
     `order`, input j of the codes is input `order[j]` of the model.
 
-    Within a block, quad q has inputs 4 q .. 4 q + 3, with q from 0 to 7. Byte i of a word belongs to input i of a quad:
+    The inputs of a block are the quads 0 to 7: quad q has the inputs 4 q .. 4 q + 3. If codes have b bits, the codes of
+    one output are b words of four bytes, w_0, w_1, ... Byte i of a word belongs to input i of one or more quads:
 
-    - Codes of 8 bits fill rows 0 to 7. A byte of row q has a code of quad q.
-    - Of smaller codes, the lower four bits are in rows 0 to 3. The lower half of a byte in row q has the four bits of a
-      code of quad q, and its upper half those of a code of quad q + 4.
-    - The upper bits follow. With 5 bits, a byte of row 4 has one bit of each quad, with quad 0 in the lowest bit. With
-      6 bits, a byte of row 4 has two bits of each of the quads 0 to 3, and a byte of row 5 has those of quads 4 to 7.
+    - b = 8: a byte of w_q is a code of quad q.
+    - b < 8: w_0 to w_3 have the lower four bits of all codes. In w_q, the lower half of a byte belongs to quad q, and
+      the upper half to quad q + 4.
+    - b = 5: w_4 has the upper bit of all codes. Bit q of a byte belongs to quad q.
+    - b = 6: w_4 has the upper two bits of quads 0 to 3, and w_5 those of quads 4 to 7, first quad in the lowest bits.
     """
 
-    codes: Array  # u32 [E, panels, blocks, rows, 32 outputs]; there are as many rows as bits of a code
+    codes: Array  # u32 [E, panels, blocks, b, 32 outputs], where b is the number of bits of a code
     scale: DeviceFactors
     minimum: DeviceFactors  # `outer` is empty if there is none
     order: Array  # i32 [E, k], or [0, 0]: that of the model
@@ -98,7 +99,7 @@ def native_grouped(folder: Path | None) -> str:
 
 
 def fits(rows: QuantisedRows) -> bool:
-    """Returns whether the kernels support rows with such groups: whole blocks, or half blocks if codes have 6 bits."""
+    """Returns whether the kernels support `rows`. Groups must be whole blocks, or half blocks if codes have 6 bits."""
     least = BLOCK // 2 if rows.bits == _TWICE else BLOCK
     return rows.bits in BITS and rows.shape[1] % BLOCK == 0 and rows.group % least == 0
 
@@ -170,10 +171,10 @@ def _buffers(w: GroupedWeight) -> tuple[Array, ...]:
 
 
 def _zero(rows: QuantisedRows) -> int:
-    """Returns the number that is subtracted from all codes: their common zero point.
+    """Returns z, the number that is subtracted from every code: the zero point, if all groups have the same one.
 
-    If each group has its own zero point, the minima include that point. This function then returns 0 for codes below 8
-    bits. For codes of 8 bits it returns 128, so that what remains of the zero points fits into i8.
+    If groups have different zero points, z is 128 for codes of 8 bits and otherwise 0. The difference between a zero
+    point and z then fits into i8. `_minimum` includes this difference.
     """
     if isinstance(rows.zero, int):
         return rows.zero
@@ -181,7 +182,7 @@ def _zero(rows: QuantisedRows) -> int:
 
 
 def _minimum(rows: QuantisedRows) -> Factors | None:
-    """Returns the minima of a weight, including the zero points of its groups. Returns None if it has neither."""
+    """Returns what to subtract after scaling, minimum + scale * (zero point - `_zero`), or None if both terms are 0."""
     if isinstance(rows.zero, int):
         return rows.minimum
     zeros = (rows.zero.astype(np.int16) - _zero(rows)).astype(np.int8)
@@ -192,7 +193,7 @@ def _minimum(rows: QuantisedRows) -> Factors | None:
 
 
 def _orders(stack: Sequence[QuantisedRows]) -> Array:
-    """Returns the orders of inputs of E weights, i32 `[E, k]`. The shape is `[0, 0]` if all have the model's order."""
+    """Returns the `order` of each of E weights, i32 `[E, k]`. The shape is `[0, 0]` if all have the model's order."""
     if all(rows.order is None for rows in stack):
         return jnp.zeros((0, 0), jnp.int32)
     return jnp.stack([jnp.arange(rows.shape[1]) if rows.order is None else jnp.asarray(rows.order) for rows in stack])

@@ -150,7 +150,7 @@ def matmul_entry(x: Array, w: PanelWeight, index: Array) -> Array:
 
 
 def by_rows(multiply: Callable[[Array, Array], Array], x: Array, w: Array) -> Array:
-    """Computes `multiply(x, w)` by XLA on a CPU. The bits of a row of `x[T, ...]` do not depend on T.
+    """Computes `multiply(x, w)` for `x[T, ...]` by XLA on a CPU. The bits of each row do not depend on T.
 
     For different numbers of rows, XLA:CPU uses kernels that sum in different orders. This function therefore multiplies
     blocks of 8 rows, or of 16 rows if the dtype of x has two bytes. It pads the last block with zeros. For f32 this

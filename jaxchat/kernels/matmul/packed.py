@@ -74,11 +74,11 @@ def matmul_entry(x: Array, w: PackedWeight, index: Array, reduce_dtype: str = "f
 
 
 def partition(w: PackedWeight | Array, dense: PartitionSpec, axis: str) -> Any:
-    """Returns the partition spec of a weight, or a spec in the place of each of its arrays.
+    """Returns the partition spec of a weight. For a `WeightOnly`, returns one with a spec in place of each array.
 
     Args:
         w: the weight.
-        dense: the spec of the weight if it is an array.
+        dense: the spec of a weight that is an array.
         axis: the mesh axis of the devices.
     """
     return w.partition(axis) if isinstance(w, WeightOnly) else dense

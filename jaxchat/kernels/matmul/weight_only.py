@@ -2,8 +2,8 @@
 
 XLA unpacks and scales the codes inside the product, so that only codes and scales are read from memory. Whether XLA
 does so depends on the order of axes. The compiler for TPUs does so under two conditions. Groups and their inputs must
-be separate axes in front of the outputs. The codes in a word must be of eight blocks, not of eight neighbouring inputs.
-Arrays of 4-bit types would work too, but compiled programs of jax 0.10 do not accept them.
+be separate axes in front of the outputs. The eight codes in a word must not belong to neighbouring inputs. Arrays of
+4-bit types would work too, but compiled programs of jax 0.10 do not accept them.
 
 Letters: k inputs in G groups of g; N outputs.
 """
@@ -44,9 +44,10 @@ class GroupFactors:
 class WeightLayout:
     """The arrangement of a weight that follows from its place in the model, whatever its stored form.
 
-    `outputs` are the sizes of the output axes. The first `lead` output axes stand in front of the inputs, because
-    devices may split only the output axis that follows them. With `stack`, every array has one more leading axis, the
-    weights of a stack. The axis `split` is divided into `shards` equal parts.
+    `outputs` are the sizes of the output axes. In a matrix, the first `lead` output axes stand in front of the inputs.
+    The other output axes are joined to one axis after the inputs. Devices may split only the first of these other axes.
+    With `stack`, every array has one more leading axis, the weights of a stack. The axis `split` is divided into
+    `shards` equal parts.
     """
 
     outputs: tuple[int, ...]
@@ -144,8 +145,8 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
     Rounds x and the dequantised weights to the dtype of w, and sums in f32.
 
     If each output has only one scale, and w has neither `zeros` nor a minimum, the scales are applied to the sums
-    instead. The weights in the product are then `code - w.zero`, or the numbers of E2M1. All of them are exact in every
-    dtype.
+    instead of the weights. The weights in the product are then `code - w.zero`, or the numbers of E2M1. All of them are
+    exact in every dtype.
 
     Args:
         x: activations.
@@ -182,17 +183,17 @@ def matmul_entry(x: Array, w: WeightOnly, index: Array, reduce_dtype: str = "flo
 
 
 def _groups(w: WeightOnly) -> int:
-    """Returns the number of groups of inputs for each output, in the part of a weight that one device has."""
+    """Returns the number of groups of inputs for each output, in one device's part of a weight."""
     counts = w.scale.outer if w.scale.inner is None else w.scale.inner
     return counts.shape[-1 if w.layout.order == "table" else -2]
 
 
 def _local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
-    """Returns the sizes of the output axes in the part of a weight that one device has.
+    """Returns the sizes of the output axes in one device's part of a weight.
 
     Args:
         layout: the layout of the whole weight.
-        count: number of outputs of this part, counted over the axes after the leading ones.
+        count: size of the joined output axes in this part, see `WeightLayout`.
     """
     first, rest = layout.outputs[: layout.lead], layout.outputs[layout.lead + 1 :]
     return (*first, count // prod(rest), *rest)
@@ -201,8 +202,8 @@ def _local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
 def _numbers(w: WeightOnly) -> Array:
     """Returns the codes minus `w.zero`, or the numbers that codes of E2M1 represent, f32.
 
-    `_scaled` subtracts the zero points of groups, `w.zeros`. The shape is `[lead..., G, g, N]` for a matrix, `[lead...,
-    W, 8, h, N]` for a matrix in words, and `[N, k]` for a table.
+    If groups have different zero points (`w.zeros`), returns the codes, and `_scaled` subtracts the zero points. The
+    shape is `[lead..., G, g, N]` for a matrix, `[lead..., W, 8, h, N]` for a matrix in words, and `[N, k]` for a table.
     """
     codes, zero = w.codes, w.zero if w.zeros is None else 0
     if codes.dtype == jnp.uint32:

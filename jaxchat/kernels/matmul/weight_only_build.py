@@ -111,8 +111,8 @@ def splits_groups(rows: QuantisedRows, layout: WeightLayout) -> bool:
 def _block(rows: QuantisedRows, layout: WeightLayout) -> int:
     """Returns h, the number of successive inputs whose codes have the same place in their words, see `WeightOnly`.
 
-    h is the largest number that fits: a group has 1, 2, 4, ... blocks of h inputs, and each device has whole words.
-    Returns 0 if codes are not packed into words.
+    In a table, h is 1. In a matrix, h is the largest number for which a group has 1, 2, 4, ... blocks of h inputs, and
+    each device has whole words. Returns 0 if codes are not packed into words.
     """
     if rows.bits != 4 and not rows.e2m1:
         return 0
@@ -138,15 +138,18 @@ def _words(codes: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
-    """Returns the E2M1 codes of rows, u8 `[N, k]` below 16. The codes in `QuantisedRows` are twice the numbers."""
+    """Converts rows of E2M1 numbers to the 4-bit codes of that format, u8 `[N, k]` below 16.
+
+    In `rows`, `codes - zero` are twice the numbers, so that all of them are integers.
+    """
     numbers = (rows.codes.astype(np.float32) - rows.zero) / 2
     return numbers.astype(jnp.float4_e2m1fn).view(np.uint8)
 
 
 def _scale(rows: QuantisedRows) -> Factors:
-    """Returns the scales for devices.
+    """Returns the scales for devices. For E2M1, they are twice the scales of `rows`.
 
-    They are doubled for E2M1, because codes in `QuantisedRows` are twice the numbers.
+    In `rows` of E2M1 numbers, `codes - zero` are twice the numbers. On devices, codes represent the numbers themselves.
     """
     return Factors(2 * rows.scale.outer, rows.scale.inner) if rows.e2m1 else rows.scale
 
@@ -160,9 +163,9 @@ def _arranged(array: np.ndarray, layout: WeightLayout) -> np.ndarray:
 
 
 def _outer_size(part: Factors, rows: QuantisedRows, layout: WeightLayout) -> int:
-    """Returns the number of outer factors of a row on the devices.
+    """Returns how many outer factors a row has on the devices: as many as in `part`, or one for each group.
 
-    It is the stored number. However, if devices would divide the inputs of a stored factor, it is one for each group.
+    It is one for each group if devices would otherwise divide the inputs of an outer factor.
     """
     size = part.outer.shape[1]
     cut = layout.split == "inputs" and size > 1 and size % layout.shards > 0
@@ -170,9 +173,9 @@ def _outer_size(part: Factors, rows: QuantisedRows, layout: WeightLayout) -> int
 
 
 def _orders(stack: Sequence[QuantisedRows], layout: WeightLayout) -> np.ndarray | None:
-    """Returns the orders of inputs of the weights, i32 `[E, k]`, or `[k]` for one weight.
+    """Returns the `order` of each weight, i32 `[E, k]`, or `[k]` if `layout` has no stack.
 
-    Returns None if all have the order of the model.
+    Returns None if all weights have their inputs in the model's order.
     """
     if all(rows.order is None for rows in stack):
         return None

@@ -135,8 +135,8 @@ def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
 
     Raises:
         ModelError: a key is missing or wrong, or the architecture, the quantization or a setting is not supported.
-        RegistryError: the family belongs to an installed package that cannot be imported, or such a package offers a
-            name that is taken.
+        RegistryError: the family, or the form of quantised weights, comes from a package that cannot be imported. Also
+            raised if an installed package offers a name that is taken.
     """
     keys = HFConfigReader(raw)
     architecture = _architecture(keys)
@@ -169,11 +169,10 @@ def _with_yarn_context(model: ModelConfig) -> ModelConfig:
 
 
 def _architecture(keys: HFConfigReader) -> str:
-    """Returns the name of the architecture.
+    """Returns the name of the architecture: the first name in `architectures`, or the name that fits `model_type`.
 
-    This is the architecture of `model_type` in three cases: `architectures` is absent, names a model without a head, or
-    differs from the architecture of `model_type` only in upper and lower case. `transformers` looks at `model_type`
-    alone.
+    `model_type` decides in three cases: `architectures` is absent, names a model without a head, or differs from the
+    name that fits `model_type` only in upper and lower case. `transformers` always lets `model_type` decide.
 
     Raises:
         ModelError: the architecture is not supported, or `model_type` belongs to another family.

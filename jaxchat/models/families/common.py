@@ -138,7 +138,7 @@ def rope_of(settings: HFConfigReader, keys: HFConfigReader, theta: float) -> Rop
 
 
 def _attention_factor(settings: HFConfigReader, kind: str, factor: float) -> float | None:
-    """Returns the factor of cosine and sine that the settings give, or None for the default of the scaling method."""
+    """Returns the factor that the settings give for cosine and sine, or None for the scaling method's default."""
     if settings.has("attention_factor"):
         return settings.number("attention_factor")
     scale, scale_all = settings.number("mscale", 0.0), settings.number("mscale_all_dim", 0.0)

@@ -101,7 +101,7 @@ def _experts(keys: HFConfigReader) -> Experts:
 
 @dataclass(frozen=True)
 class _Heads:
-    """The sizes of one layer that differ from the model's."""
+    """The sizes of the heads of one layer. None means the size that the whole model has."""
 
     num_kv_heads: int | None = None
     head_dim: int | None = None

@@ -29,7 +29,7 @@ def read_dense(keys: HFConfigReader) -> ModelConfig:
 
 
 def _stretched(keys: HFConfigReader, config: RopeConfig, head_dim: int) -> RopeConfig:
-    """Returns `config`, with its base multiplied by a power of `alpha` if the rope type is "dynamic" with `alpha`."""
+    """Returns `config`. If the rope type is "dynamic" and `alpha` is set, multiplies the base by a power of `alpha`."""
     settings = keys.inner("rope_scaling") if len(keys.inner("rope_scaling")) else keys.inner("rope_parameters")
     alpha = settings.number("alpha", 0.0)
     if settings.word("rope_type", settings.word("type", "")) != "dynamic" or not alpha:

@@ -127,8 +127,9 @@ def _with_experts(keys: HFConfigReader, layers: tuple[LayerKind, ...]) -> tuple[
 
 
 def _kinds(keys: HFConfigReader, *, full: int = 28, theta: float = 1e4) -> tuple[LayerKind, ...]:
-    """Returns layers with a window from layer `max_window_layers` on, if `use_sliding_window` is true.
+    """Returns the kind of each layer. If `use_sliding_window` is true, some layers have a window.
 
+    `layer_types` says which layers have one. By default, these are all layers from number `max_window_layers` on.
     `full` and `theta` are the defaults of `max_window_layers` and of the rotary base.
     """
     window = optional_window(keys) if keys.flag("use_sliding_window") else 0
