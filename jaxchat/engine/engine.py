@@ -88,7 +88,7 @@ class Engine:
         self._in_flight: deque[tuple[Step, StepHandle]] = deque()
         self._ids = ids or itertools.count(1)
         self._events: list[TokenEvent] = []  # not yet delivered
-        self._inbound = 0
+        self._unfinished = 0  # sequences that were submitted and have not ended; changed under the lock
         self._lock = threading.Lock()
         self._steps = 0
         self._step_tokens = StepTokens()
@@ -132,12 +132,13 @@ class Engine:
 
     @property
     def stats(self) -> EngineStats:
-        """The load, read without a lock: counts may be a step apart, and may miss a new request or count it twice."""
+        """The load, read without a lock: counts may be a step apart. `waiting + running` counts each sequence once."""
         s = self._scheduler
+        running = s.running
         drafts, (queries, hits) = s.speculation, s.prefix_lookups
         return EngineStats(
-            waiting=s.waiting + self._inbound,
-            running=s.running,
+            waiting=max(self._unfinished - running, 0),
+            running=running,
             pages_in_use=s.pool.in_use,
             pages=s.pool.total,
             steps=self._steps,
@@ -163,7 +164,7 @@ class Engine:
                 raise EngineStopped
             if not self._has_room(request.choices):
                 raise QueueFull
-            self._inbound += request.choices
+            self._unfinished += request.choices
             request_id = next(self._ids)
             self._inbox.put(_Submit(sequences_of(request_id, request)))
         return request_id
@@ -173,10 +174,10 @@ class Engine:
 
         If `choices` is more than slots and queue can ever hold, returns whether no sequence waits.
         """
-        running = self._scheduler.running  # read first: a sequence that starts now must not count twice
-        waiting = self._scheduler.waiting + self._inbound
         limit = self._scheduler.slots + self._queue_limit
-        return running + waiting + choices <= limit if choices <= limit else not waiting
+        if choices <= limit:
+            return self._unfinished + choices <= limit
+        return self._unfinished <= self._scheduler.running
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
         """Drops a request, or one choice of the request, before the next step and without a final event.
@@ -277,12 +278,12 @@ class Engine:
 
     def _accept(self, sequences: list[Sequence]) -> None:
         self._open[sequences[0].request_id] = len(sequences)
-        with self._lock:  # a sequence must not count as both inbound and waiting
-            for sequence in sequences:
-                self._scheduler.add(sequence)
-            self._inbound -= len(sequences)
+        for sequence in sequences:
+            self._scheduler.add(sequence)
 
     def _close(self, request_id: int) -> None:
+        with self._lock:
+            self._unfinished -= 1
         self._open[request_id] -= 1
         if not self._open[request_id]:
             del self._open[request_id]
@@ -295,4 +296,5 @@ class Engine:
                 self._open[command.sequences[0].request_id] = len(command.sequences)
         self._events += [TokenEvent(request_id, -1, -1, "engine_failure") for request_id in self._open]
         self._open.clear()
+        self._unfinished = 0
         self._deliver_events()

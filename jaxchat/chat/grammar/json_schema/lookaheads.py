@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from jaxchat.chat.grammar.json_schema.patterns import all_but
+from jaxchat.chat.grammar.json_schema.patterns import all_but, ecma
 
 _ATOM = (
     r"\\(?:[pP]\{\w+(?:=\w+)?\}|u\{[0-9A-Fa-f]+\}|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[^0-9bBk])"
@@ -114,7 +114,7 @@ def _avoiding(content: str) -> str:
         raise ValueError("the text in a negative lookahead is too long")
     if not chars or "".join(chars) != content:
         raise ValueError("in a negative lookahead, only a text is supported after '.*'")
-    return _avoiding_text(chars)
+    return _avoiding_text([ecma(_plain(char)) for char in chars])  # plain, a dash would make a range in a class
 
 
 def _avoiding_text(chars: list[str]) -> str:
@@ -124,7 +124,7 @@ def _avoiding_text(chars: list[str]) -> str:
     one by one, from the last to the first.
 
     Args:
-        chars: the characters of the text, escaped as in a pattern.
+        chars: the characters of the text, as `ecma` spells them.
 
     Raises:
         ValueError: the result is too long.

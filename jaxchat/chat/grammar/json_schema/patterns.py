@@ -227,11 +227,12 @@ def all_but(names: list[str]) -> str:
 
 def _strings_outside(node: dict[str, object]) -> str:
     chars = [char for char in node if char]
-    parts = [f"[^{''.join(_ecma(char) for char in chars)}][^]*" if chars else "[^]+"]
+    parts = [f"[^{''.join(ecma(char) for char in chars)}][^]*" if chars else "[^]+"]
     parts += [] if "" in node else [""]
-    parts += [f"{_ecma(char)}(?:{_strings_outside(node[char])})" for char in chars]  # type: ignore[arg-type]
+    parts += [f"{ecma(char)}(?:{_strings_outside(node[char])})" for char in chars]  # type: ignore[arg-type]
     return "|".join(parts)
 
 
-def _ecma(char: str) -> str:
+def ecma(char: str) -> str:
+    """Returns a character as it is spelled in a pattern, where its spelling has no other meaning."""
     return char if char.isascii() and char.isalnum() else f"\\u{{{ord(char):x}}}"

@@ -41,6 +41,16 @@ def test_the_same_strings_match(pattern: str) -> None:
         assert all(part.search(text) for part in parts) == bool(whole.search(text)), text
 
 
+@pytest.mark.parametrize("text", ["a-b", "z-a", r"\//", "-->", "a--b", r"\--", "b-", r"-\]"])
+def test_avoided_texts_with_characters_that_mean_something_in_a_class(text: str) -> None:
+    pattern = f"^(?!.*{text})"
+    parts, whole = [re.compile(in_python(part)) for part in without_lookaheads(pattern)], re.compile(pattern)
+    letters = sorted({*text.replace("\\", ""), "m"})
+    for chars in (chars for size in range(5) for chars in product(letters, repeat=size)):
+        tried = "".join(chars)
+        assert all(part.search(tried) for part in parts) == bool(whole.search(tried)), tried
+
+
 @pytest.mark.parametrize("pattern", EQUIVALENT)
 def test_known_patterns_are_equivalent(pattern: str) -> None:
     known, same = re.compile(pattern), re.compile(EQUIVALENT[pattern])
