@@ -56,7 +56,7 @@ class RestConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ServeConfig(RestConfig):
-    """Settings of the gRPC and REST servers, of metrics and traces, and of the startup prompt."""
+    """Settings of the gRPC and REST servers, of metrics, traces and KV events, and of the startup prompt."""
 
     grpc_port: int | None = _port(50051, "port for gRPC; 0 picks a free one, none turns gRPC off")
     tls_client_ca: str | None = _file(

@@ -198,7 +198,10 @@ def _credentials(config: BackendConfig) -> grpc.ChannelCredentials | None:
 
 
 def _metadata(call: RequestContext) -> Metadata:
-    """Returns the gRPC metadata of a call. Omits a key that gRPC cannot send, because such a key is never valid."""
+    """Returns the gRPC metadata of a call: request id, trace and authorization.
+
+    Omits the authorization if gRPC cannot send it. An API key with such characters is never valid.
+    """
     pairs = [("x-request-id", call.request_id), *trace_metadata(call)]
     if call.authorization and call.authorization.isascii() and call.authorization.isprintable():
         pairs.append(("authorization", call.authorization))

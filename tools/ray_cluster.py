@@ -73,7 +73,7 @@ def client_of(url: str) -> openai.OpenAI:
 
 
 def refusal(client: openai.OpenAI) -> str:
-    """Returns the error of a request that the model must refuse."""
+    """Returns the error of a request with an invalid temperature; "none" if the request is accepted."""
     try:
         client.chat.completions.create(model=MODEL, temperature=9, messages=QUESTIONS[0]["messages"])
     except openai.APIStatusError as error:

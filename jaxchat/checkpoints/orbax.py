@@ -120,7 +120,8 @@ def _checked(directory: Path, expected: dict[str, list[int]]) -> str:
     Orbax itself notices damage only while it reads, and may then print stack traces from its threads.
 
     Raises:
-        ModelError: a file or parameter is missing, surplus, or of another size or shape.
+        ModelError: the manifest is missing or malformed, a file that it lists is missing or has another size, or a
+            parameter is missing, surplus or of another shape.
     """
     path, folder = directory / MANIFEST, directory / FOLDER
     manifest = read_object(path)

@@ -12,7 +12,9 @@ from jaxchat.settings import advice
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose usage is one line, and which refuses unknown flags before it looks at anything else.
+    """A parser of command lines that can show its usage in one line; see `shorten_usage`.
+
+    A parser without subcommands refuses unknown flags that begin with `--` before it looks at anything else.
 
     Args:
         lists: what `--help` lists, such as "flags" or "commands". Errors end with a hint that has this word.

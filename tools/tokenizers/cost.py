@@ -47,8 +47,8 @@ def cost(subject: Subject, library: Tokenizer, kind: str, text: str, repetitions
         library: a separate tokenizer object of the library. Its settings are changed.
         kind: name of the message in results.
         text: the message.
-        repetitions: number of runs. The fastest run counts. The time for which the GIL is held is measured until it is
-            short, at most `repetitions` + 5 times. The shortest time counts.
+        repetitions: number of runs for CPU time, of which the fastest counts. The time for which the GIL is held is
+            measured again while it is above 2 ms, at most `repetitions` + 5 times, and the shortest time counts.
     """
     rendered = subject.rendered(text)
     alone = []

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 class Edges:
     """A searcher for parts of control tokens at both ends of messages.
 
-    A template may remove certain strings, the cuts, or split messages at them. The searcher therefore also looks at
-    both ends of the pieces between cuts.
+    A template may remove certain strings from messages, or split messages at them. These strings are called cuts. The
+    searcher therefore also looks at both ends of the pieces between cuts.
     """
 
     def __init__(self, spellings: Iterable[str], cuts: Iterable[str], normalize: Callable[[str], str] | None) -> None:

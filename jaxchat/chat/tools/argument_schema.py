@@ -36,8 +36,9 @@ def argument_schema(schema: Schema) -> ArgumentSchema:
     """Reads the translated schema of a function's parameters.
 
     Raises:
-        UnsupportedSchema: the schema has several alternatives, limits the number of arguments, lists allowed values, or
-            names arguments by patterns only.
+        UnsupportedSchema: several alternatives of the schema are objects, or the schema lists allowed values, names
+            arguments by patterns only, or limits the number of arguments. An upper limit that all declared arguments
+            together keep is no reason, unless others are allowed besides.
     """
     result = ArgumentSchema(definitions=schema.get("$defs", {}))
     for part in _parts(schema, result.definitions, set()):

@@ -24,17 +24,17 @@ class NamedToolFormat:
     Args:
         opening: the text that begins the calls.
         markers: parts that may be control tokens.
-        before: parts between the opening and the first name.
-        label: text that jaxchat writes between `before` and the name; empty for formats without such a label.
+        before: parts between the opening and the first call.
+        label: text that jaxchat writes at the beginning of each call; empty for formats without such a label.
         label_form: pattern of the labels that a model may write.
         label_end: parts between the label and the name.
         separator: parts between a name and its arguments.
         number: text between a name and an id that the model writes for the call; empty for formats without ids.
         number_form: pattern of the ids that the model writes.
         number_digits: minimum number of digits in the ids that jaxchat writes.
-        indent: spaces before each line of arguments that jaxchat writes; empty to write them on one line.
+        indent: spaces that jaxchat adds to each line of arguments after the first; empty to write them on one line.
         end: parts after the arguments.
-        between: parts between the end of a call and the next name.
+        between: parts between the end of a call and the next call.
         after: parts after the end of the last call.
         shown: pattern that is found in the source of chat templates that use this format.
         id_length: number of letters and digits that the template requires in the id of a call; 0 for any.

@@ -137,9 +137,10 @@ def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary, architecture: st
 def _merges(metadata: Metadata, vocabulary: Vocabulary, vocab: dict[str, int]) -> list[tuple[str, str]]:
     """Returns the splits of tokens into two tokens, in the order in which pairs are merged.
 
-    First come the splits of tokens of the kind `USER_DEFINED`, such as long runs of spaces. The split with the longest
-    left part is first, so that a run grows from the left to the longest token. Then come the splits of tokens of the
-    kind `NORMAL`, by descending score of the token, as in SentencePiece.
+    First come the splits of all tokens of the kind `USER_DEFINED`, sorted by the length of their left parts, longest
+    first. Such tokens are often runs of spaces. In a long run of spaces, the part that is already merged at the left
+    then grows by one space after another. Last come the splits of tokens of the kind `NORMAL`, by descending score of
+    the token, as in SentencePiece.
 
     Raises:
         ModelError: the file has no scores.

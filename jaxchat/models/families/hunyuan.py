@@ -1,4 +1,4 @@
-"""Hunyuan: Llama that normalises queries and keys after their rotation. A constant increases the rotary base."""
+"""Hunyuan: Llama that normalises queries and keys after their rotation. A setting may enlarge the rotary base."""
 
 from __future__ import annotations
 
