@@ -37,8 +37,8 @@ def argument_schema(schema: Schema) -> ArgumentSchema:
 
     Raises:
         UnsupportedSchema: several alternatives of the schema are objects, or the schema lists allowed values, names
-            arguments by patterns only, or limits the number of arguments. An upper limit that all declared arguments
-            together keep is no reason, unless others are allowed besides.
+            arguments by patterns only, or limits the number of arguments. An upper limit is accepted if all declared
+            arguments together do not exceed it and no other arguments are allowed.
     """
     result = ArgumentSchema(definitions=schema.get("$defs", {}))
     for part in _parts(schema, result.definitions, set()):
