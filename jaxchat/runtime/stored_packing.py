@@ -93,7 +93,7 @@ class PanelRows:
         return pack_rows([rows.joined() for rows in stack], outputs, jnp.dtype(self.dtype), self.target)
 
     def plain(self, spec: ParamSpec, outputs: tuple[int, ...], rows: np.ndarray) -> PanelWeight | None:
-        """Packs unquantised rows into panels. Returns None if there is no custom call for them."""
+        """Packs unquantised rows into panels. Returns None if the device has no custom call for them."""
         if not self.targets:
             return None
         table = pack_table(jnp.asarray(rows, self.dtype), self.targets[self.dtype])
