@@ -42,7 +42,7 @@ venv:
 
 # Stamps: installing again is quick to skip.
 $(VENV)/.run-stamp: $(PINS) | venv
-	tools/environment.sh install $(VENV) --editable '.[rest]'
+	tools/environment.sh install $(VENV) --editable .
 	touch $@
 
 $(VENV)/.dev-stamp: $(PINS) | venv
@@ -117,7 +117,7 @@ docs-test: $(VENV)/.dev-stamp
 # Ray Serve LLM needs vLLM's classes of requests, and nothing else of vLLM.
 $(RAY_VENV)/.stamp: $(PINS) tools/ray_requirements.txt
 	tools/environment.sh check $(RAY_VENV) $(PYTHON)
-	tools/environment.sh install $(RAY_VENV) --editable '.[rest]' --requirement tools/ray_requirements.txt
+	tools/environment.sh install $(RAY_VENV) --editable . --requirement tools/ray_requirements.txt
 	tools/environment.sh install $(RAY_VENV) --no-deps vllm==$(VLLM_VERSION)
 	touch $@
 
@@ -131,7 +131,7 @@ ray: $(RAY_VENV)/.stamp
 # The TPU compiler (half a gigabyte) in an environment of its own, for the same jax. It must not look for TPUs.
 $(AOT_VENV)/.stamp: $(PINS)
 	tools/environment.sh check $(AOT_VENV) $(PYTHON)
-	tools/environment.sh install $(AOT_VENV) --editable '.[server,tpu]'
+	tools/environment.sh install $(AOT_VENV) --editable '.[tpu]'
 	touch $@
 
 aot: $(AOT_VENV)/.stamp
@@ -141,7 +141,7 @@ aot: $(AOT_VENV)/.stamp
 # The same for an H200, with the CUDA libraries (4.6 GB) in place of one.
 $(GPU_VENV)/.stamp: $(PINS)
 	tools/environment.sh check $(GPU_VENV) $(PYTHON)
-	tools/environment.sh install $(GPU_VENV) --editable '.[server,cuda13]'
+	tools/environment.sh install $(GPU_VENV) --editable '.[cuda13]'
 	touch $@
 
 aot-gpu: $(GPU_VENV)/.stamp
