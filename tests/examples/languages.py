@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +33,7 @@ class Example:
         modules: Python modules that must be installed.
         fetch: commands that get packages from the language's registry. If one fails, packages are missing.
         build: commands that generate code and compile. If one fails, the example is broken.
+        unreachable: pattern in the output of a build that also gets packages, and fails because there are none.
         run: the program. The address of the server is its last argument.
     """
 
@@ -40,6 +43,7 @@ class Example:
     modules: Command = ()
     fetch: tuple[Command, ...] = ()
     build: tuple[Command, ...] = ()
+    unreachable: str = ""
     run: Command
 
     def install(self, top: Path) -> None:
@@ -59,10 +63,13 @@ class Example:
         for command in self.fetch:
             result = self._start(command, top, FETCH_TIMEOUT)
             if result.returncode:
-                raise MissingError(f"`{' '.join(command)}` failed: {_last_line(result.stderr or result.stdout)}")
+                raise MissingError(f"`{' '.join(command)}` failed: {_first_line(result.stderr or result.stdout)}")
         for command in self.build:
             result = self._start(command, top, BUILD_TIMEOUT)
-            assert result.returncode == 0, f"`{' '.join(command)}` failed:\n{result.stdout}{result.stderr}"
+            output = result.stdout + result.stderr
+            if result.returncode and self.unreachable and (match := re.search(self.unreachable, output)):
+                raise MissingError(f"`{' '.join(command)}` failed: {match[0]}")
+            assert result.returncode == 0, f"`{' '.join(command)}` failed:\n{output}"
 
     def output(self, top: Path, address: str) -> str:
         """Runs the example against the server at `address` and returns what it prints.
@@ -76,14 +83,15 @@ class Example:
 
     def _start(self, command: Command, top: Path, timeout: float) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+        home = pwd.getpwuid(os.getuid()).pw_dir  # toolchains have their settings there, not in that of the tests
+        environment = {**os.environ, "HOME": home, "PATH": path, "PYTHONPATH": str(ROOT)}
         folder = top / "examples" / self.folder
         options = dict(cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
         return subprocess.run(command, **options)
 
 
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no message"])[-1]
+def _first_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[0]
 
 
 LANGUAGES = (
@@ -115,9 +123,9 @@ LANGUAGES = (
         name="Java",
         folder="java",
         commands=("javac", "mvn", "protoc", "protoc-gen-grpc-java"),
-        fetch=(("mvn", "-q", "-B", "dependency:resolve"),),
-        build=(("mvn", "-q", "-B", "compile"),),
-        run=("mvn", "-q", "-B", "exec:java", "-Dexec.args="),
+        build=(("mvn", "-q", "-B", "-Dstyle.color=never", "compile"),),
+        unreachable=r"(?:The following artifacts could not be resolved|Could not (?:transfer|find) artifact).*",
+        run=("mvn", "-q", "-B", "-Dstyle.color=never", "exec:java", "-Dexec.args="),
     ),
     Example(
         name="Rust",

@@ -68,8 +68,9 @@ def refusal(client: Client) -> dict[str, str]:
 
 def by_label(output: str) -> dict[str, str]:
     """Returns what an example printed after each label. A text may have several lines."""
+    output = re.sub(r"\x1b\[[\d;]*m", "", output)  # Maven colours its output
     _, *parts = re.split(rf"^({'|'.join(LABELS)}): ", output, flags=re.MULTILINE)
-    return {label: text.removesuffix("\n") for label, text in zip(parts[::2], parts[1::2], strict=True)}
+    return {label: text.strip() for label, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 @pytest.mark.exhaustive
