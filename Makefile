@@ -8,6 +8,7 @@
 # make bench  measure beside the peers; ARGS="--install-peers" installs these first
 # make clients  drive the server with other people's packages; ARGS names some, or is "--write docs/clients.md"
 # make ray    serve the bundled model under Ray, on a cluster of nodes on this machine, and end processes of it
+# make release  build the distributions into dist/, install them on every Python and use them; ARGS="3.12" takes one
 # make docs   build the documentation site into site/; a warning is an error
 # make docs-serve  serve it, and build again when a page changes
 # make docs-test  build it, and check its links, its code blocks and what it quotes
@@ -34,7 +35,7 @@ PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PINS := pyproject.toml $(wildcard constraints/*.txt)
 
 .PHONY: run test exhaustive quick lint buf pytest sanitize proto baseline bench clients ray aot aot-gpu clean venv
-.PHONY: docs docs-serve docs-test
+.PHONY: docs docs-serve docs-test release
 
 # Runs every time, so that PYTHON is compared with an environment that is there already.
 venv:
@@ -42,7 +43,7 @@ venv:
 
 # Stamps: installing again is quick to skip.
 $(VENV)/.run-stamp: $(PINS) | venv
-	tools/environment.sh install $(VENV) --editable '.[rest]'
+	tools/environment.sh install $(VENV) --editable .
 	touch $@
 
 $(VENV)/.dev-stamp: $(PINS) | venv
@@ -114,10 +115,13 @@ docs-serve: $(VENV)/.dev-stamp
 docs-test: $(VENV)/.dev-stamp
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_extending.py tests/tools/docs
 
+release: $(VENV)/.dev-stamp
+	$(BIN)/python -m tools.release $(ARGS)
+
 # Ray Serve LLM needs vLLM's classes of requests, and nothing else of vLLM.
 $(RAY_VENV)/.stamp: $(PINS) tools/ray_requirements.txt
 	tools/environment.sh check $(RAY_VENV) $(PYTHON)
-	tools/environment.sh install $(RAY_VENV) --editable '.[rest]' --requirement tools/ray_requirements.txt
+	tools/environment.sh install $(RAY_VENV) --editable . --requirement tools/ray_requirements.txt
 	tools/environment.sh install $(RAY_VENV) --no-deps vllm==$(VLLM_VERSION)
 	touch $@
 
@@ -131,7 +135,7 @@ ray: $(RAY_VENV)/.stamp
 # The TPU compiler (half a gigabyte) in an environment of its own, for the same jax. It must not look for TPUs.
 $(AOT_VENV)/.stamp: $(PINS)
 	tools/environment.sh check $(AOT_VENV) $(PYTHON)
-	tools/environment.sh install $(AOT_VENV) --editable '.[server,tpu]'
+	tools/environment.sh install $(AOT_VENV) --editable '.[tpu]'
 	touch $@
 
 aot: $(AOT_VENV)/.stamp
@@ -141,7 +145,7 @@ aot: $(AOT_VENV)/.stamp
 # The same for an H200, with the CUDA libraries (4.6 GB) in place of one.
 $(GPU_VENV)/.stamp: $(PINS)
 	tools/environment.sh check $(GPU_VENV) $(PYTHON)
-	tools/environment.sh install $(GPU_VENV) --editable '.[server,cuda13]'
+	tools/environment.sh install $(GPU_VENV) --editable '.[cuda13]'
 	touch $@
 
 aot-gpu: $(GPU_VENV)/.stamp

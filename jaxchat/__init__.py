@@ -72,7 +72,7 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if _HOMES[name] != "jaxchat.api" or (error.name or "").startswith("jaxchat"):
             raise
-        message = f"jaxchat.{name} needs the engine, of which {error.name} is missing: pip install 'jaxchat[engine]'"
+        message = f"jaxchat.{name} needs the engine, of which {error.name} is missing: pip install jaxchat"
         raise ImportError(message) from None
 
 

@@ -32,6 +32,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 COMMANDS = ("serve", "rest", "chat", "batch", "replay", "bench", "models", "convert", "plan", "keys")
 FOREIGN = {"--build-arg", "--cacert", "--xla_cpu_max_isa"}  # of podman, curl and XLA
 FOREIGN |= {"--data", "--http2-prior-knowledge", "--protocol", "--template"}  # of buf
+FOREIGN |= {"--format", "--publish", "--read-only", "--tmpfs", "--volume"}  # of podman
 
 
 def code_of(document: Path) -> Iterator[str]:

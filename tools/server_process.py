@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -21,6 +22,9 @@ class ServerProcess:
     Args:
         flags: further flags of the command line.
         command: `serve`, or `rest` for a process that serves only REST.
+        program: what starts jaxchat. Default: this interpreter, with the repository's sources.
+        folder: its working folder. Default: this process's.
+        environment: its environment. Default: this process's.
 
     Attributes:
         grpc: the gRPC address, `host:port`; "" with `rest`.
@@ -31,10 +35,17 @@ class ServerProcess:
         RuntimeError: the server does not start.
     """
 
-    def __init__(self, *flags: str, command: str = "serve") -> None:
+    def __init__(
+        self,
+        *flags: str,
+        command: str = "serve",
+        program: Sequence[str] = (sys.executable, "-m", "serving.cli.main"),
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         ports = ["--rest-port", "0"] + ["--grpc-port", "0"] * (command == "serve")
-        arguments = [sys.executable, "-m", "serving.cli.main", command, *ports, *flags]
-        self._process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+        arguments = [*program, command, *ports, *flags]
+        self._process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment)
         output = self._until_ready()
         self.rest = _announced(output, "REST")
         self.grpc, self.model = (_announced(output, name) if command == "serve" else "" for name in ("gRPC", "model"))

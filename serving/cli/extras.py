@@ -1,4 +1,4 @@
-"""Names the extra of jaxchat that installs a missing package."""
+"""Names what installs a missing package."""
 
 from __future__ import annotations
 
@@ -9,23 +9,20 @@ _EXTRAS = {
     "matplotlib": "plot",
     "opentelemetry": "otel",
     "orbax": "orbax",
-    "prometheus_client": "rest",
-    "starlette": "rest",
-    "uvicorn": "rest",
     "zmq": "kv-events",
 }
-"""Extras by the top-level module that they bring. The extra `server` brings all modules that are not listed."""
+"""Extras by the top-level module that they bring. A plain install brings all modules that are not listed."""
 
 
 def missing_package(error: ModuleNotFoundError) -> str | None:
-    """Returns a line that names a missing package and the extra that installs it.
+    """Returns a line that names a missing package and what installs it.
 
-    Returns None if the missing module belongs to jaxchat itself. A plain install of jaxchat has only the packages of
-    the Python client, so any other package may be missing.
+    Returns None if the missing module belongs to jaxchat itself. Beside a client that was installed without the other
+    packages, any package may be missing.
     """
     name = (error.name or "serving").partition(".")[0]
     if name in ("jaxchat", "serving"):
         return None
     extra = _EXTRAS.get(name)
-    advice = f"'jaxchat[{extra}]'" if extra else "'jaxchat[server]', or 'jaxchat[rest]' for REST too"
+    advice = f"'jaxchat[{extra}]'" if extra else "jaxchat"
     return f"jaxchat: {error.name} is missing: pip install {advice}"

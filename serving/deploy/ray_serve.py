@@ -2,7 +2,7 @@
 
 Ray's gRPC proxy offers `jaxchat.v1.ChatService`.
 
-    pip install 'ray[serve]' 'jaxchat[rest]'
+    pip install 'ray[serve]' jaxchat
     python -m serving.deploy.ray_serve --replicas 2 --grpc-port 9000
     jaxchat rest --backend 127.0.0.1:9000
 

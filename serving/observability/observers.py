@@ -45,7 +45,8 @@ def check_extras(config: RestConfig) -> None:
             raise ValueError("--kv-events needs the extra 'kv-events': pip install 'jaxchat[kv-events]'")
     if serves_http and not _installed("starlette", "uvicorn", "prometheus_client"):
         raise ValueError(
-            "REST and metrics need the extra 'rest': pip install 'jaxchat[rest]', or turn REST off by --rest-port none"
+            "REST and metrics need starlette, uvicorn and prometheus_client: pip install jaxchat, or turn REST off by "
+            "--rest-port none"
         )
 
 

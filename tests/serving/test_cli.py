@@ -169,10 +169,10 @@ def test_flags_of_a_model_and_of_a_server_do_not_mix(tmp_path, capsys, flags, me
     assert message in capsys.readouterr().err
 
 
-def test_rest_without_its_extra(monkeypatch, capsys):
+def test_rest_without_its_packages(monkeypatch, capsys):
     monkeypatch.setattr("serving.observability.observers.find_spec", lambda name: None)
     assert main(["serve"]) == 1
-    assert "jaxchat[rest]" in capsys.readouterr().err
+    assert "starlette, uvicorn and prometheus_client" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_the_container_has_what_it_copies_and_runs_our_command() -> None:
     lines = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
     instructions = [name for name, _ in lines]
     assert instructions[0] == "FROM" and instructions.index("USER") < instructions.index("ENTRYPOINT")
-    for _, arguments in (line for line in lines if line[0] == "COPY"):
+    for _, arguments in (line for line in lines if line[0] == "COPY" and "--from=" not in line[1]):
         assert all((ROOT / source).exists() for source in arguments.split()[:-1])
     entry, command = (yaml.safe_load(arguments) for name, arguments in lines if name in ("ENTRYPOINT", "CMD"))
     assert entry == ["jaxchat"]
@@ -174,3 +174,5 @@ def test_the_container_has_what_it_copies_and_runs_our_command() -> None:
     exposed = next(arguments for name, arguments in lines if name == "EXPOSE").split()
     assert sorted(map(int, exposed)) == sorted([serve.rest_port, serve.grpc_port, serve.metrics_port])
     assert from_flags(args, EngineConfig).cache_dir in yaml.safe_load(next(r for n, r in lines if n == "VOLUME"))
+    health = next(arguments for name, arguments in lines if name == "HEALTHCHECK")
+    assert f"http://127.0.0.1:{serve.rest_port}/health" in health
