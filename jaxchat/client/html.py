@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jaxchat.client.html_tokens import tokens_html
 from jaxchat.html import SOFT, Html, element, table
 
 if TYPE_CHECKING:
     from jaxchat.client.chunk import ChatCompletionChunk, ChunkChoice
-    from jaxchat.client.completion import AssistantMessage, ChatCompletion, Choice
+    from jaxchat.client.completion import ChatCompletion, Choice
     from jaxchat.client.models import Model
-    from jaxchat.client.text_completion import TextChoice, TextCompletion, Tokenized
+    from jaxchat.client.text_completion import TextCompletion, Tokenized
     from jaxchat.client.usage import Usage
 
 _TEXT = "white-space:pre-wrap;overflow-wrap:anywhere"
@@ -22,26 +22,27 @@ _CHIP = "border:1px solid rgba(128,128,128,0.5);border-radius:3px;padding:0 0.2e
 
 def completion_html(completion: ChatCompletion | TextCompletion) -> Html | None:
     """Returns the choices of an answer with coloured tokens, or None if the answer has no log-probabilities."""
-    if all(choice.logprobs is None for choice in completion.choices):
-        return None
-    several = len(completion.choices) > 1
     parts: list[Html] = []
     for choice in completion.choices:
-        parts += [element("b", f"Choice {choice.index}")] if several else []
-        parts.append(choice_html(choice) or element("div", said_by(choice), style=_TEXT))
-    return element("div", *parts, element("div", facts_line(completion), style=SOFT))
+        shown = choice._repr_html_()
+        if shown is None:
+            return None
+        parts += [element("b", f"Choice {choice.index}")] if len(completion.choices) > 1 else []
+        parts.append(Html(shown))
+    return element("div", *parts, element("div", facts_line(completion), style=SOFT)) if parts else None
 
 
-def choice_html(choice: Choice | TextChoice) -> Html | None:
+def choice_html(choice: Choice) -> Html | None:
     """Returns a choice's thoughts, coloured tokens and calls, or None if it has no log-probabilities."""
     if choice.logprobs is None:
         return None
-    entries: Any = getattr(choice.logprobs, "entries", None) or getattr(choice.logprobs, "content", None) or ()
-    message: AssistantMessage | None = getattr(choice, "message", None)
-    thoughts = message.reasoning_content if message else None
-    parts = [_thoughts(thoughts)] if thoughts else []
-    parts += [tokens_html(entries)] if entries else []
-    return element("div", *parts, *_calls(message))
+    message = choice.message
+    calls = [call.function for call in message.tool_calls or ()]
+    calls += [message.function_call] if message.function_call else []
+    parts = [_thoughts(message.reasoning_content)] if message.reasoning_content else []
+    parts += [tokens_html(choice.logprobs.content)] if choice.logprobs.content else []
+    parts += [element("div", element("code", f"{call.name}({call.arguments})"), style=_TEXT) for call in calls]
+    return element("div", *parts)
 
 
 def chunk_html(chunk: ChatCompletionChunk) -> Html:
@@ -90,20 +91,6 @@ def facts_line(completion: ChatCompletion | TextCompletion) -> str:
 def tokens_of(usage: Usage) -> str:
     """Returns the numbers of tokens of a prompt and of its answers."""
     return f"{usage.prompt_tokens} + {usage.completion_tokens} tokens"
-
-
-def said_by(choice: Choice | TextChoice) -> str:
-    """Returns a choice's text, or "" if it has only calls."""
-    message: AssistantMessage | None = getattr(choice, "message", None)
-    return (message.content or "") if message else str(getattr(choice, "text", ""))
-
-
-def _calls(message: AssistantMessage | None) -> list[Html]:
-    if message is None:
-        return []
-    calls = [call.function for call in message.tool_calls or ()]
-    calls += [message.function_call] if message.function_call else []
-    return [element("div", element("code", f"{call.name}({call.arguments})"), style=_TEXT) for call in calls]
 
 
 def _thoughts(text: str) -> Html:

@@ -115,6 +115,9 @@ class TextChoice(AnswerObject):
         """Returns the JSON object that the REST API sends for this choice."""
         return text_choice_to_json(cast(v1.TextChoice, self.proto))
 
+    def _repr_html_(self) -> str | None:
+        return html_tokens.tokens_html(self.logprobs.entries) if self.logprobs else None
+
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class TextCompletion(AnswerObject):
