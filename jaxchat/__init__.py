@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxchat.api import load, load_async
+    from jaxchat.api import load, load_async, plan
     from jaxchat.chat.response.reasoning import register_reasoning_format
     from jaxchat.chat.tools.format import register_tool_format
     from jaxchat.checkpoints.stored_form import register_checkpoint_form
@@ -27,6 +27,7 @@ __all__ = [
     "__version__",
     "load",
     "load_async",
+    "plan",
     "register_attention_backend",
     "register_checkpoint_form",
     "register_family",
@@ -43,6 +44,7 @@ _HOMES = {
     "ModelError": "jaxchat.errors",
     "load": "jaxchat.api",
     "load_async": "jaxchat.api",
+    "plan": "jaxchat.api",
     "register_attention_backend": "jaxchat.kernels.attention.select",
     "register_checkpoint_form": "jaxchat.checkpoints.stored_form",
     "register_family": "jaxchat.models.families",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,9 @@ class ProgressBars:
 
     def _begin(self, stage: str, total: int) -> None:
         """Shows the bar of a new stage."""
-        from tqdm.auto import tqdm  # looks for widgets when imported
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a notebook without ipywidgets shows bars as text, which needs no advice
+            from tqdm.auto import tqdm  # looks for widgets when imported
 
         self._bar = tqdm(total=total, desc=_DESCRIPTIONS.get(stage, stage))
 

@@ -19,6 +19,7 @@ LEAVES = {
     "jaxchat.config",
     "jaxchat.errors",
     "jaxchat.fingerprint",
+    "jaxchat.html",
     "jaxchat.hub",
     "jaxchat.json_text",
     "jaxchat.model_diagnosis",
@@ -27,6 +28,7 @@ LEAVES = {
     "jaxchat.registry",
     "jaxchat.settings",
     "jaxchat.types",
+    "jaxchat.units",
 }
 FORMS = "jaxchat.checkpoints.stored_form"  # the registry, which the check of a config.json asks too
 ROUNDING = "jaxchat.kernels.matmul.rounding"  # for checkpoints that are written with rounded weights
@@ -41,6 +43,7 @@ PARALLEL = {
     "jaxchat.parallel",
 }
 WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.openai_json"}
+SHOWN = {"jaxchat.html", "jaxchat.units"}
 CHAT = WIRE | {
     "jaxchat.openai_responses",
     "jaxchat.config",
@@ -62,6 +65,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.types":           ({"jaxchat.config", "jaxchat.errors"},                         HEAVY | RPC),
     "jaxchat.errors":          (set(),                                                        HEAVY | RPC),
     "jaxchat.fingerprint":     (set(),                                                        HEAVY | RPC),
+    "jaxchat.html":            (set(),                                                        HEAVY | RPC),
+    "jaxchat.units":           (set(),                                                        HEAVY | RPC),
     "jaxchat.json_text":       ({"jaxchat.errors"},                                           HEAVY | RPC),
     "jaxchat.registry":        (set(),                                                        HEAVY | RPC),
     "jaxchat.quantised":       (set(),                                                        HEAVY | RPC),
@@ -86,7 +91,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.planning":        (DEVICE | {"jaxchat.planning", "jaxchat.runtime"},             RPC),
     "jaxchat.engine":          (LEAVES | {"jaxchat.engine"},                                  HEAVY | RPC),
     "jaxchat.chat":            (LEAVES | {"jaxchat.chat", "jaxchat.engine", "jaxchat.v1"},    HEAVY | {"grpc"}),
-    "jaxchat.client":          (WIRE | {"jaxchat.client"},                                    HEAVY | {"numpy"}),
+    "jaxchat.client":          (WIRE | SHOWN | {"jaxchat.client"},                            HEAVY | {"numpy"}),
     "jaxchat.client.local":    (WIRE | {"jaxchat.client.transport", "jaxchat.chat"},          HEAVY | {"numpy"}),
     "serving":                 (LEAVES | CHAT | {"jaxchat.client", "serving"},                HEAVY),
     "serving.bench":           (LEAVES | {"serving.bench"},                                   HEAVY | RPC | {"numpy"}),

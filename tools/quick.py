@@ -56,6 +56,8 @@ def select_tests(paths: Iterable[str]) -> tuple[list[str], list[str]]:
         top, *inner = path.parts
         if path.suffix in (".md", ".svg") or path.name == "mkdocs.yml":
             files["tests/test_docs.py"] = files["tests/tools/docs/test_site.py"] = None
+        if path.suffix == ".ipynb":
+            files["tests/test_notebooks.py"] = files["tests/tools/docs/test_site.py"] = None
         if path.suffix != ".py" or top not in ("jaxchat", "serving", "tools", "tests"):
             continue
         if top == "tests":

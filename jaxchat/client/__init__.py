@@ -15,23 +15,21 @@ from jaxchat.client.completion import (
     ChatCompletion,
     Choice,
     ChoiceLogprobs,
-    CompletionTokensDetails,
     FinishReason,
     FunctionCall,
-    PromptTokensDetails,
     TokenLogprob,
     ToolCall,
     TopLogprob,
-    Usage,
 )
 from jaxchat.client.credentials import tls_credentials
-from jaxchat.client.models import ChatTemplate, Model, PromptWriter
+from jaxchat.client.models import ChatTemplate, Model, ModelList, PromptWriter
 from jaxchat.client.params import ChatParams, MessageParam
 from jaxchat.client.parsing import ParsedChatCompletion, ParsedChoice, ParsedMessage
 from jaxchat.client.stream import AsyncStream, AsyncTextStream, Stream, TextStream
 from jaxchat.client.text_completion import TextChoice, TextCompletion, TextLogprobs, TextTokenLogprob, Tokenized
 from jaxchat.client.text_params import TextParams, TokenizeParams
 from jaxchat.client.transport import AsyncTransport, Transport
+from jaxchat.client.usage import CompletionTokensDetails, PromptTokensDetails, Usage
 
 __all__ = [
     "AssistantMessage",
@@ -54,6 +52,7 @@ __all__ = [
     "FunctionCallDelta",
     "MessageParam",
     "Model",
+    "ModelList",
     "ParsedChatCompletion",
     "ParsedChoice",
     "ParsedMessage",

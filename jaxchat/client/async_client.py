@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 
-from jaxchat.client import parsing
+from jaxchat.client import html, parsing
 from jaxchat.client.completion import ChatCompletion
 from jaxchat.client.grpc import AsyncGrpcTransport, GrpcOptions
-from jaxchat.client.models import Model, find_model
+from jaxchat.client.models import Model, ModelList, find_model
 from jaxchat.client.params import ChatParams, ParseParams
 from jaxchat.client.request import build_request, build_tokenize_request
 from jaxchat.client.stream import AsyncStream
@@ -55,6 +55,9 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         return f"<AsyncClient of {self.transport!r}{', closed' if self._closed else ''}>"
+
+    def _repr_html_(self) -> str:
+        return html.client_html(repr(self), () if self._closed else getattr(self.transport, "facts", ()))
 
     def open_transport(self) -> AsyncTransport:
         """Returns the transport. Raises `ChatError` once the client is closed."""
@@ -177,6 +180,6 @@ class AsyncModels:
         """Returns the model with this id. Raises `ChatError`, with status 404 if the id is unknown."""
         return find_model(await self.list(), model)
 
-    async def list(self) -> list[Model]:
+    async def list(self) -> ModelList:
         """Returns the models that requests may name. Raises `ChatError` if the call fails."""
-        return [Model.from_proto(model) for model in await self._client.open_transport().list_models()]
+        return ModelList.from_protos(await self._client.open_transport().list_models())

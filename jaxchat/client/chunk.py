@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from jaxchat import v1
-from jaxchat.client.completion import AnswerObject, ChoiceLogprobs, FinishReason, Usage, optional, token_ids
+from jaxchat.client import html
+from jaxchat.client.answer_object import AnswerObject, optional, token_ids
+from jaxchat.client.completion import ChoiceLogprobs, FinishReason
+from jaxchat.client.usage import Usage
 from jaxchat.openai_json import chunk_to_json
 from jaxchat.openai_json.enums import FINISH_REASONS
 
@@ -148,3 +151,6 @@ class ChatCompletionChunk(AnswerObject):
     def model_dump(self) -> dict[str, Any]:
         """Returns the JSON object that the REST API sends for the chunk. It omits `seed_used`."""
         return chunk_to_json(self.proto, self.include_usage)
+
+    def _repr_html_(self) -> str:
+        return html.chunk_html(self)

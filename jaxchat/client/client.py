@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 
-from jaxchat.client import parsing
+from jaxchat.client import html, parsing
 from jaxchat.client.completion import ChatCompletion
 from jaxchat.client.grpc import GrpcOptions, GrpcTransport
-from jaxchat.client.models import Model, find_model
+from jaxchat.client.models import Model, ModelList, find_model
 from jaxchat.client.params import ChatParams, ParseParams
 from jaxchat.client.request import build_request, build_tokenize_request
 from jaxchat.client.stream import Stream
@@ -54,6 +54,9 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client of {self.transport!r}{', closed' if self._closed else ''}>"
+
+    def _repr_html_(self) -> str:
+        return html.client_html(repr(self), () if self._closed else getattr(self.transport, "facts", ()))
 
     def open_transport(self) -> Transport:
         """Returns the transport. Raises `ChatError` once the client is closed."""
@@ -175,6 +178,6 @@ class Models:
         """Returns the model with this id. Raises `ChatError`, with status 404 if the id is unknown."""
         return find_model(self.list(), model)
 
-    def list(self) -> list[Model]:
+    def list(self) -> ModelList:
         """Returns the models that requests may name. Raises `ChatError` if the call fails."""
-        return [Model.from_proto(model) for model in self._client.open_transport().list_models()]
+        return ModelList.from_protos(self._client.open_transport().list_models())

@@ -1,43 +1,18 @@
-"""Answers as typed objects. Each object has its protobuf message in `proto`, and `model_dump()` returns its JSON."""
+"""Answers as typed objects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from google.protobuf.message import Message
-
 from jaxchat import v1
-from jaxchat.client import display
-from jaxchat.openai_json import answer_to_json
+from jaxchat.client import display, html, html_tokens
+from jaxchat.client.answer_object import AnswerObject, optional, token_ids
+from jaxchat.client.usage import Usage
 from jaxchat.openai_json.enums import FINISH_REASONS
 
 Bytes = bytes  # a field named `bytes` hides the type
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class AnswerObject:
-    """An answer or a part of an answer. `proto` is the protobuf message that the object was made from."""
-
-    proto: Message = field(compare=False, repr=False)
-
-    def model_dump(self) -> dict[str, Any]:
-        """Returns the JSON object that the REST API sends for this object. It omits `seed_used` and `token_id`."""
-        return answer_to_json(self.proto)
-
-    def __repr__(self) -> str:
-        return display.short_repr(self)
-
-
-def token_ids(proto: Any, name: str) -> tuple[int, ...] | None:
-    """Returns the token ids in the field `name` of a message, or None if there are none."""
-    return tuple(getattr(proto, name)) or None
-
-
-def optional(proto: Any, name: str) -> Any:
-    """Returns the field `name` of a message, or None if the field is not set."""
-    return getattr(proto, name) if proto.HasField(name) else None
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -144,6 +119,9 @@ class TokenLogprob(AnswerObject):
             top_logprobs=top,
         )
 
+    def _repr_html_(self) -> str:
+        return html_tokens.alternatives_html(self)
+
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChoiceLogprobs(AnswerObject):
@@ -163,6 +141,9 @@ class ChoiceLogprobs(AnswerObject):
         """Returns the JSON object that the REST API sends for these log-probabilities. It omits `token_id`."""
         return {"content": None if self.content is None else [entry.model_dump() for entry in self.content]}
 
+    def _repr_html_(self) -> str | None:
+        return html_tokens.tokens_html(self.content) if self.content else None
+
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Choice(AnswerObject):
@@ -179,6 +160,9 @@ class Choice(AnswerObject):
     def from_proto(cls, proto: v1.Choice) -> Self:
         return cls(**choice_fields(proto), message=AssistantMessage.from_proto(proto.message))
 
+    def _repr_html_(self) -> str | None:
+        return html.choice_html(self)
+
 
 def choice_fields(proto: v1.Choice) -> dict[str, Any]:
     """Returns the keyword arguments of `Choice` except `message`."""
@@ -188,70 +172,6 @@ def choice_fields(proto: v1.Choice) -> dict[str, Any]:
     reason = FINISH_REASONS[proto.finish_reason]
     tokens = {name: token_ids(proto, name) for name in ("token_ids", "accepted_drafts")}
     return {"proto": proto, "index": proto.index, "finish_reason": reason, "logprobs": logprobs, **tokens}
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class PromptTokensDetails(AnswerObject):
-    """Counts of a prompt's tokens. `cached_tokens` counts those that were in the prefix cache and not computed."""
-
-    cached_tokens: int
-
-    @classmethod
-    def from_proto(cls, proto: v1.PromptTokensDetails) -> Self:
-        return cls(proto=proto, cached_tokens=proto.cached_tokens)
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class CompletionTokensDetails(AnswerObject):
-    """Counts of tokens, summed over all choices.
-
-    Tokens of the request's `prediction` are accepted if the answer repeats them, and rejected otherwise. Both counts
-    are None if the request has no prediction.
-
-    `reasoning_tokens` counts the tokens of thoughts, without the markers around them. It is None if the server does not
-    separate thoughts from answers.
-    """
-
-    accepted_prediction_tokens: int | None = None
-    rejected_prediction_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-    @classmethod
-    def from_proto(cls, proto: v1.CompletionTokensDetails) -> Self:
-        accepted, rejected = (optional(proto, f"{word}_prediction_tokens") for word in ("accepted", "rejected"))
-        return cls(
-            proto=proto,
-            accepted_prediction_tokens=accepted,
-            rejected_prediction_tokens=rejected,
-            reasoning_tokens=optional(proto, "reasoning_tokens"),
-        )
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class Usage(AnswerObject):
-    """Token counts. `prompt_tokens` counts the prompt once, `completion_tokens` counts the tokens of all choices.
-
-    `prompt_tokens_details` is None if the server's version does not send it. `completion_tokens_details` is None
-    unless the request has a prediction or the model thinks.
-    """
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptTokensDetails | None = None
-    completion_tokens_details: CompletionTokensDetails | None = None
-
-    @classmethod
-    def from_proto(cls, proto: v1.Usage) -> Self:
-        prompt, completion = (optional(proto, f"{part}_tokens_details") for part in ("prompt", "completion"))
-        return cls(
-            proto=proto,
-            prompt_tokens=proto.prompt_tokens,
-            completion_tokens=proto.completion_tokens,
-            total_tokens=proto.total_tokens,
-            prompt_tokens_details=PromptTokensDetails.from_proto(prompt) if prompt else None,
-            completion_tokens_details=CompletionTokensDetails.from_proto(completion) if completion else None,
-        )
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -281,6 +201,9 @@ class ChatCompletion(AnswerObject):
 
     def _repr_markdown_(self) -> str:
         return display.completion_markdown(self)
+
+    def _repr_html_(self) -> str | None:
+        return html.completion_html(self)
 
 
 def completion_fields(proto: v1.ChatCompletion) -> dict[str, Any]:

@@ -37,6 +37,11 @@ class AsyncLocalTransport:
     def default_model(self) -> str:
         return self.session.model_id
 
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """The lines of the start-up message, as (name, value), and the present load."""
+        return [*self.session.summary(), ("load", self.session.stats.load)]
+
     async def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
         try:
             async with asyncio.timeout(timeout):
@@ -98,6 +103,11 @@ class LocalTransport:
     @property
     def default_model(self) -> str:
         return self.session.model_id
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """The lines of the start-up message, as (name, value), and the present load."""
+        return [*self.session.summary(), ("load", self.session.stats.load)]
 
     def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
         return self.run(self._calls.complete(request, timeout))

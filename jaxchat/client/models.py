@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from jaxchat import v1
-from jaxchat.client.completion import AnswerObject, optional
+from jaxchat.client import html
+from jaxchat.client.answer_object import AnswerObject, optional
 from jaxchat.errors import model_not_found
 from jaxchat.openai_json.enums import PROMPT_WRITERS
 
@@ -65,6 +66,17 @@ class Model(AnswerObject):
             owned_by=proto.owned_by,
             chat_template=ChatTemplate.from_proto(template) if template else None,
         )
+
+
+class ModelList(list[Model]):
+    """A list of models, which notebooks show as a table."""
+
+    @classmethod
+    def from_protos(cls, models: Iterable[v1.Model]) -> Self:
+        return cls(map(Model.from_proto, models))
+
+    def _repr_html_(self) -> str:
+        return html.models_html(self)
 
 
 def find_model(models: Iterable[Model], model_id: str) -> Model:

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, cast
 
 from jaxchat import v1
-from jaxchat.client.completion import AnswerObject, Bytes, FinishReason, TopLogprob, Usage, optional, token_ids
+from jaxchat.client import html, html_tokens
+from jaxchat.client.answer_object import AnswerObject, optional, token_ids
+from jaxchat.client.completion import Bytes, FinishReason, TopLogprob
+from jaxchat.client.usage import Usage
 from jaxchat.openai_json import text_choice_to_json, text_logprobs_to_json, text_part_to_json, tokenized_to_json
 from jaxchat.openai_json.enums import FINISH_REASONS
 
@@ -73,6 +76,9 @@ class TextLogprobs(AnswerObject):
         """Returns the JSON object that the REST API sends for these log-probabilities."""
         return text_logprobs_to_json(cast(v1.TextLogprobs, self.proto))
 
+    def _repr_html_(self) -> str:
+        return html_tokens.tokens_html(self.entries)
+
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class TextChoice(AnswerObject):
@@ -108,6 +114,9 @@ class TextChoice(AnswerObject):
     def model_dump(self) -> dict[str, Any]:
         """Returns the JSON object that the REST API sends for this choice."""
         return text_choice_to_json(cast(v1.TextChoice, self.proto))
+
+    def _repr_html_(self) -> str | None:
+        return html_tokens.tokens_html(self.logprobs.entries) if self.logprobs else None
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -148,6 +157,9 @@ class TextCompletion(AnswerObject):
         """Returns the JSON object that the REST API sends for this object. It omits `seed_used`."""
         return text_part_to_json(self.proto, self.include_usage)
 
+    def _repr_html_(self) -> str | None:
+        return html.completion_html(self)
+
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Tokenized(AnswerObject):
@@ -171,3 +183,6 @@ class Tokenized(AnswerObject):
     def model_dump(self) -> dict[str, Any]:
         """Returns the JSON object that the REST API sends for this object."""
         return tokenized_to_json(self.proto, with_names=self.token_strs is not None)
+
+    def _repr_html_(self) -> str:
+        return html.tokenized_html(self)

@@ -6,6 +6,8 @@ from bisect import bisect_left
 from dataclasses import dataclass, field, fields
 from math import inf
 
+from jaxchat.html import table
+
 BOUNDS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)  # of vLLM's histogram of the same name
 
 
@@ -43,6 +45,16 @@ class EngineStats:
     prefix_hits: int = 0
     tokens: int = 0
     step_tokens: dict[float, int] = field(default_factory=dict)
+
+    @property
+    def load(self) -> str:
+        """The sequences and KV pages at present, in words."""
+        return f"{self.running} running, {self.waiting} waiting, {self.pages_in_use} of {self.pages} KV pages in use"
+
+    def _repr_html_(self) -> str:
+        counts = [(each.name.replace("_", " "), f"{getattr(self, each.name):,}") for each in fields(self)[:-1]]
+        steps = ", ".join(f"{count:,} of up to {bound:g}" for bound, count in self.step_tokens.items() if count)
+        return table([*counts, ("steps by tokens", steps)])
 
     def __add__(self, other: EngineStats) -> EngineStats:
         numbers = [each.name for each in fields(self) if each.name != "step_tokens"]

@@ -17,6 +17,7 @@ from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
 from jaxchat.planning.cost_model import Cost, Estimate, bytes_per_device
 from jaxchat.planning.hardware import Topology, slices_of
+from jaxchat.planning.html import plan_html
 from jaxchat.planning.params import planned_params
 from jaxchat.planning.stored_forms import Stored, not_quantised
 from jaxchat.runtime.program_specs import choose_attention, shapes_of_state
@@ -84,6 +85,19 @@ class Plan:
     def fits(self) -> bool:
         """Whether the weights and at least one sequence of full length fit."""
         return self.capacity >= self.full_length
+
+    @property
+    def verdict(self) -> str:
+        """Whether the model fits, in words, with the reason if it does not."""
+        if not self.fits:
+            larger = f"; it fits on {self.smallest_fit}" if self.smallest_fit else ""
+            return f"no: the remaining memory holds {self.capacity:,} tokens of KV, but one sequence needs more{larger}"
+        if self.capacity < self.full_capacity:
+            return "yes, but not with all slots at full length: then the newest sequences wait in host memory"
+        return "yes"
+
+    def _repr_html_(self) -> str:
+        return plan_html(self)
 
 
 def suggest_config(

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxchat.units import duration, large_number, memory_size
 from serving.cli.environment import quiet_compiler
 from serving.cli.flags import optional, to_flags
 
@@ -92,12 +93,12 @@ def table(model: str, plan: Plan) -> str:
     preposition = "on" if plan.replicas == 1 else "each on"
     placement = f"{preposition} {engine.tensor_parallel} of {plan.topology.devices} devices"
     rows = [
-        ("model", f"{model}, {_count(plan.parameters)} parameters, {_precision(engine)}"),
+        ("model", f"{model}, {large_number(plan.parameters)} parameters, {_precision(engine)}"),
         ("devices", f"{plan.topology.name}: {plan.replicas} replica{'s' * (plan.replicas > 1)} {placement}"),
         ("attention", plan.attention),
-        ("fits", _verdict(plan)),
+        ("fits", plan.verdict),
         ("", ""),
-        ("memory on a device", f"{_size(plan.memory.total)} of {_size(chip.memory).strip()}"),
+        ("memory on a device", f"{_size(plan.memory.total)} of {memory_size(chip.memory)}"),
         *((f"  {name}", _size(size)) for name, size in asdict(plan.memory).items()),
         (
             "KV capacity",
@@ -160,41 +161,18 @@ def _precision(engine: EngineConfig) -> str:
     return f"{weights}, KV in {engine.kv_dtype}" if engine.kv_dtype else weights
 
 
-def _verdict(plan: Plan) -> str:
-    if not plan.fits:
-        smallest = f"; it fits on {plan.smallest_fit}" if plan.smallest_fit else ""
-        return f"no: the remaining memory holds {plan.capacity:,} tokens of KV, but one sequence needs more{smallest}"
-    if plan.capacity < plan.full_capacity:
-        return "yes, but not with all slots at full length: then the newest sequences wait in host memory"
-    return "yes"
-
-
 def _facts_of(estimate: Estimate) -> dict[str, float]:
     return {**asdict(estimate), "floor": estimate.floor, "tokens_per_second": estimate.rate}
 
 
 def _line(estimate: Estimate) -> str:
     ratio = estimate.seconds / estimate.floor
-    return f"{_speed(estimate)} ({ratio:.2f} x the {_time(estimate.floor)} for reading weights and KV)"
+    return f"{_speed(estimate)} ({ratio:.2f} x the {duration(estimate.floor)} for reading weights and KV)"
 
 
 def _speed(estimate: Estimate) -> str:
-    return f"{_time(estimate.seconds):>9}, {estimate.rate:10,.0f} tokens/s"
-
-
-def _time(seconds: float) -> str:
-    for unit, factor in (("s", 1), ("ms", 1e3)):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:,.2f} {unit}"
-    return f"{seconds * 1e6:,.1f} us"
+    return f"{duration(estimate.seconds):>9}, {estimate.rate:10,.0f} tokens/s"
 
 
 def _size(size: float) -> str:
-    for unit, exponent in (("GiB", 3), ("MiB", 2)):
-        if size >= 1024**exponent:
-            return f"{size / 1024**exponent:8,.2f} {unit}"
-    return f"{size / 1024:8,.2f} KiB"
-
-
-def _count(number: int) -> str:
-    return f"{number / 1e9:,.2f} B" if number >= 1e9 else f"{number / 1e6:,.1f} M"
+    return f"{memory_size(size):>12}"

@@ -19,6 +19,8 @@ from jaxchat.planning.hardware import SLICES, parse_topology
 from jaxchat.planning.model_shapes import MODEL_SHAPES, read_model, read_shape
 from jaxchat.planning.planner import make_plan, plan_on, suggest_config
 from jaxchat.runtime.load import load_runner
+from jaxchat.units import memory_size
+from tests.test_html import Parsed
 
 
 def planned(model, topology, **options):
@@ -257,3 +259,13 @@ def test_a_form_that_cannot_be_served_cannot_be_planned(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(raw))
     with pytest.raises(ModelError, match=r"quantization_config\.bits must be 4"):
         read_model(str(tmp_path))
+
+
+def test_a_notebook_shows_memory_times_and_whether_a_model_fits():
+    plan = planned("llama-3-8b", "v5e:2x4", slots=16, max_seq_len=4096)
+    text = Parsed(plan._repr_html_()).text
+    for shown in ("8.03 B parameters", "v5e:2x4, 1 x 8 of 8", memory_size(plan.memory.weights), "decode, 16 sequences"):
+        assert shown in text
+    assert plan.verdict == "yes" and "fitsyes" in text
+    assert "it fits on v5e:4x4" in Parsed(planned("llama-3-70b", "v5e:2x4")._repr_html_()).text
+    assert planned("llama-3-8b", "v5e:1x1", quantize="int8").verdict.startswith("yes, but not with all slots")

@@ -16,6 +16,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from tools.docs.command_line import command_line_page
+from tools.docs.notebooks import NotebookPage
 from tools.docs.protocol import protocol_page
 from tools.docs.python_api import client_page, python_page
 
@@ -34,6 +35,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "reference/command-line.md": command_line_page,
     "reference/protocol.md": protocol_page,
 }
+NOTEBOOKS = "docs/notebooks"
 LINK = re.compile(r"(\]\()([^)\s:#]+)(?=[)#])")
 CODE = re.compile(r"`[^`\n]*`")
 ROW = re.compile(r"^\|.*$", re.MULTILINE)
@@ -46,6 +48,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, target, content=text))
     for target, make in GENERATED.items():
         files.append(File.generated(config, target, content=make()))
+    for path in sorted((ROOT / NOTEBOOKS).glob("*.ipynb")):
+        page = NotebookPage(path)
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=page.markdown))
+        for name, picture in page.pictures.items():
+            files.append(File.generated(config, f"notebooks/{name}", content=picture))
     return files
 
 
@@ -70,5 +77,6 @@ def _link(link: str, place: str, page: str) -> str:
         return link
     target = normpath(f"{Path(place).parent.as_posix()}/{link}")
     in_docs = COPIED.get(target, target.removeprefix("docs/"))
+    in_docs = re.sub(r"\.ipynb$", ".md", in_docs)
     site = "reference/protocol.md" if target.startswith("proto/") else in_docs
     return relpath(site, Path(page).parent.as_posix())
