@@ -149,7 +149,7 @@ class ChatCompletionChunk(AnswerObject):
         )
 
     def model_dump(self) -> dict[str, Any]:
-        """Returns the JSON object that the REST API sends for the chunk. It omits `seed_used`."""
+        """Returns the JSON object that the REST API sends for the chunk, without `seed_used` and `token_id`."""
         return chunk_to_json(self.proto, self.include_usage)
 
     def _repr_html_(self) -> str:

@@ -73,7 +73,7 @@ class TextLogprobs(AnswerObject):
         return cls(proto=proto, entries=entries, **{name: tuple(values) for name, values in columns.items()})
 
     def model_dump(self) -> dict[str, Any]:
-        """Returns the JSON object that the REST API sends for these log-probabilities."""
+        """Returns the JSON object that the REST API sends for these log-probabilities, without `content`."""
         return text_logprobs_to_json(cast(v1.TextLogprobs, self.proto))
 
     def _repr_html_(self) -> str:
@@ -112,7 +112,7 @@ class TextChoice(AnswerObject):
         )
 
     def model_dump(self) -> dict[str, Any]:
-        """Returns the JSON object that the REST API sends for this choice."""
+        """Returns the JSON object that the REST API sends for this choice, without `content` in `logprobs`."""
         return text_choice_to_json(cast(v1.TextChoice, self.proto))
 
     def _repr_html_(self) -> str | None:
@@ -154,7 +154,7 @@ class TextCompletion(AnswerObject):
         )
 
     def model_dump(self) -> dict[str, Any]:
-        """Returns the JSON object that the REST API sends for this object. It omits `seed_used`."""
+        """Returns the JSON object that the REST API sends for this object, without `seed_used` and `content`."""
         return text_part_to_json(self.proto, self.include_usage)
 
     def _repr_html_(self) -> str | None:

@@ -21,7 +21,8 @@ class KVCacheManager:
         """Gives a sequence the cached chunks of its prompt, and reserves the other pages for its first `tokens` tokens.
 
         Returns:
-            Whether there was room. Nothing changes if fewer than `spare` pages would remain available.
+            Whether there was room. If fewer than `spare` pages would remain available, the sequence gets nothing. Its
+            cached chunks then count as just used, so that others are evicted first.
         """
         hits = self.pool.match_prefix(self._chunks(sequence))
         shared = [page for prefix in hits for page in prefix.pages]

@@ -125,9 +125,10 @@ def only(*served: Any) -> Only:
 
 
 def echo(reader: readers.Reader[Any]) -> Put:
-    """Returns a `Put` that checks a value with `reader`, and then ignores the value.
+    """Returns a `Put` that checks a value with `reader`, and puts it nowhere.
 
-    Clients that send the messages of answers back also send such values. The values repeat what other fields say.
+    It is for keys that change nothing, such as the `id` in a message of an answer that a client sends back, and for
+    keys that other code reads from the JSON object itself, such as `type`.
     """
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:

@@ -22,6 +22,8 @@ ECHOED: Json = {
     "user": None,
 }
 """Settings that a request may have, with their defaults."""
+_FORMAT = ("type", "name", "description", "schema", "strict")
+_CHOICE = ("type", "name", "mode", "tools")
 FIXED: Json = {
     "access_programs": None,
     "background": False,
@@ -50,6 +52,8 @@ def request_echo(body: Mapping[str, Any], tools: list[Json]) -> Json:
         tools: the tools of the request, as the response shows them.
     """
     text, reasoning = body.get("text") or {}, body.get("reasoning") or {}
+    if isinstance(choice := body.get("tool_choice"), dict):
+        body = {**body, "tool_choice": {key: choice[key] for key in _CHOICE if key in choice}}
     summary = reasoning.get("summary") or reasoning.get("generate_summary")
     return {
         **FIXED,
@@ -61,11 +65,11 @@ def request_echo(body: Mapping[str, Any], tools: list[Json]) -> Json:
 
 
 def _format(value: Mapping[str, Any] | None) -> Json:
-    """Returns the format of the text without keys that are null.
+    """Returns the format of the text without keys that are null or unknown.
 
     A format of the type `json_schema` always has `description` and `strict`, with a default if absent.
     """
     if value is None:
         return {"type": "text"}
-    shown = {key: each for key, each in value.items() if each is not None}
+    shown = {key: value[key] for key in _FORMAT if value.get(key) is not None}
     return {"description": None, "strict": False} | shown if value["type"] == "json_schema" else shown

@@ -108,8 +108,8 @@ class SlotState:
     def take(self, rows: Array, drafts: Drafts) -> SlotState:
         """Returns a state for each row of a decode step. `prompt` and `counts` of `sampling` keep all S slots.
 
-        A row with the draft d_i has d_i as its token. Its position is the slot's position plus i, and its sampling step
-        is the slot's sampling step plus i.
+        The first row of a sequence has the token, position and sampling step of its slot. The row with the sequence's
+        i-th draft has this draft as its token. Its position and its sampling step are those of the slot plus i.
 
         Args:
             rows: i32 `[R]`, the slot of each row; entries of S or more give meaningless values.

@@ -236,6 +236,14 @@ def test_what_a_server_may_ignore() -> None:
     assert refused(allow_unknown=True, previous_response_id="resp_1").param == "previous_response_id"
 
 
+def test_what_a_server_ignored_is_not_repeated() -> None:
+    ignored = {"x": float("inf"), "y": "\ud800"}  # `1e400` in JSON; neither can be sent
+    function = {"type": "function", "name": "f"}
+    fields = {"text": {"format": {"type": "text", **ignored}}, "tools": [function], "tool_choice": function | ignored}
+    echo = responses_request_from_json({"model": "m", "input": "hi", **fields}, allow_unknown=True).echo
+    assert (echo["text"]["format"], echo["tool_choice"]) == ({"type": "text"}, function)
+
+
 def test_the_response_repeats_settings_and_defaults() -> None:
     echo = read().echo
     assert (echo["temperature"], echo["tool_choice"], echo["text"]["format"]) == (1.0, "auto", {"type": "text"})

@@ -86,7 +86,7 @@ def quantised_rows(codes: np.ndarray, exponents: np.ndarray) -> QuantisedRows:
     """Returns numbers of MXFP4 as rows for n outputs and k inputs, `[n, k]`, without loss.
 
     Args:
-        codes: u8 `[n, k]`, twice each number plus 12, see `CODES`.
+        codes: u8 `[n, k]`, 2 * number + 12, see `CODES`.
         exponents: the stored scales, i32 `[n, k / 32]`: exponents of 2, plus `BIAS`.
     """
     scales = Factors(np.ldexp(np.float32(1), exponents - BIAS - 1))
