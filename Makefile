@@ -35,7 +35,7 @@ PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PINS := pyproject.toml $(wildcard constraints/*.txt)
 
 .PHONY: run test exhaustive quick lint buf pytest sanitize proto baseline bench clients ray aot aot-gpu clean venv
-.PHONY: docs docs-serve docs-test release
+.PHONY: docs docs-serve docs-test release aot-venv gpu-venv
 
 # Runs every time, so that PYTHON is compared with an environment that is there already.
 venv:
@@ -133,20 +133,25 @@ ray: $(RAY_VENV)/.stamp
 	  $(RAY_VENV)/bin/python -m tools.ray_cluster --processes 1 $(ARGS)
 
 # The TPU compiler (half a gigabyte) in an environment of its own, for the same jax. It must not look for TPUs.
-$(AOT_VENV)/.stamp: $(PINS)
-	tools/environment.sh check $(AOT_VENV) $(PYTHON)
-	tools/environment.sh install $(AOT_VENV) --editable '.[tpu]'
+$(AOT_VENV)/.stamp: $(PINS) | aot-venv
+	tools/environment.sh install $(AOT_VENV) --editable '.[tpu-fast]'
 	touch $@
+
+# Every time, as `venv`: PYTHON decides which jax compiles.
+aot-venv:
+	@tools/environment.sh check $(AOT_VENV) $(PYTHON)
 
 aot: $(AOT_VENV)/.stamp
 	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 ALLOW_MULTIPLE_LIBTPU_LOAD=1 \
 	  $(AOT_VENV)/bin/python -m tools.aot --write docs/tpu.md $(ARGS)
 
 # The same for an H200, with the CUDA libraries (4.6 GB) in place of one.
-$(GPU_VENV)/.stamp: $(PINS)
-	tools/environment.sh check $(GPU_VENV) $(PYTHON)
+$(GPU_VENV)/.stamp: $(PINS) | gpu-venv
 	tools/environment.sh install $(GPU_VENV) --editable '.[cuda13]'
 	touch $@
+
+gpu-venv:
+	@tools/environment.sh check $(GPU_VENV) $(PYTHON)
 
 aot-gpu: $(GPU_VENV)/.stamp
 	LD_LIBRARY_PATH=$$(printf '%s:' $(CURDIR)/$(GPU_VENV)/lib/python3*/site-packages/nvidia/*/lib) \

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import jax
@@ -22,6 +23,21 @@ def ragged_paged_attention() -> Callable[..., Array]:
     from jax.experimental.pallas.ops.tpu import ragged_paged_attention as package
 
     kernel: Callable[..., Array] = package.ragged_paged_attention
+    return kernel
+
+
+def tokamax_paged_attention(**blocks: int) -> Callable[..., tuple[Array, Array]]:
+    """Returns tokamax's TPU kernel with fixed sizes of blocks. Imports tokamax when called.
+
+    The kernel then neither looks for tuned sizes nor at the devices of this process, which may compile for others.
+
+    Args:
+        blocks: fields of `tokamax.ops.tpu.BatchedRpaConfig`.
+    """
+    tpu = import_module("tokamax.ops.tpu")
+    kernel: Callable[..., tuple[Array, Array]] = tpu.BatchedRpa(
+        config=tpu.BatchedRpaConfig(**blocks), bypass_device_check=True
+    )
     return kernel
 
 

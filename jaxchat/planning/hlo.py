@@ -14,6 +14,7 @@ _CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
 _ARRAY = re.compile(r"\b(pred|bf16|[fsu]\d+)\[([\d,]*)\](?:\{([^}]*)\})?")
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _OPERAND = re.compile(r"%([\w.\-]+)")
+KERNEL = "tpu_custom_call"
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "reduce-scatter", "collective-permute")
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "conditional", "while", "iota"}
 _PARTS = ("slice", "dynamic-slice")  # they read as much of their operand as they return
@@ -108,7 +109,7 @@ class Program:
 
     def _moved_in(self, computation: str, uncounted: frozenset[str]) -> int:
         instructions = self.computations[computation]
-        results = {op.name: op.result for op in instructions}
+        results = {op.name: op.result for op in instructions} | dict.fromkeys(_schedules(instructions), ())
         return sum(bytes_moved(self._narrowed(op, results), results, uncounted) for op in instructions)
 
     def _narrowed(self, op: Instruction, results: dict[str, tuple[HloArray, ...]]) -> Instruction:
@@ -184,6 +185,18 @@ def bytes_moved(
         operands, written = [array for array in operands if array.shape not in shapes], []
         return 2 * sum(array.size for array in operands)
     return sum(array.size for array in (*operands, *written))
+
+
+def _schedules(instructions: list[Instruction]) -> Iterator[str]:
+    """Yields the names of integer arrays that kernels make for other kernels, such as a list of blocks to compute.
+
+    The other kernels read as much of them as there is to do, and not the whole arrays.
+    """
+    kernels = {op.name for op in instructions if op.target == KERNEL}
+    for op in instructions:
+        whole = all(array.shape.startswith("s32[") for array in op.result)
+        if op.operation == "get-tuple-element" and whole and kernels & {*op.operands}:
+            yield op.name
 
 
 def _computations(text: str) -> Iterator[tuple[str, bool, list[str]]]:

@@ -21,6 +21,13 @@ _GPT_OSS = dict(
     architectures=["GptOssForCausalLM"], vocab_size=201_088, head_dim=64, num_experts_per_tok=4, sliding_window=128
 )
 _MISTRAL = dict(vocab_size=131_072, head_dim=128, rms_norm_eps=1e-5, sliding_window=None)
+_GEMMA_3 = dict(
+    architectures=["Gemma3ForCausalLM"],
+    vocab_size=262_208,
+    head_dim=256,
+    sliding_window=1024,
+    rope_scaling=dict(factor=8.0, rope_type="linear"),
+)
 _GEMMA_4 = dict(
     architectures=["Gemma4ForCausalLM"],
     vocab_size=262_144,
@@ -109,6 +116,9 @@ MODEL_SHAPES: dict[str, dict[str, Any]] = {
     "ministral-3-8b": _shape(_MISTRAL, 34, 4096, 14_336, 32, 8, 262_144, architectures=["Ministral3ForCausalLM"]),
     "gpt-oss-20b": _shape(_GPT_OSS, 24, 2880, 2880, 64, 8, 131_072, num_local_experts=32),
     "gpt-oss-120b": _shape(_GPT_OSS, 36, 2880, 2880, 64, 8, 131_072, num_local_experts=128),
+    "gemma-3-4b": _shape(_GEMMA_3, 34, 2560, 10_240, 8, 4, 131_072),
+    "gemma-3-12b": _shape(_GEMMA_3, 48, 3840, 15_360, 16, 8, 131_072),
+    "gemma-3-27b": _shape(_GEMMA_3, 62, 5376, 21_504, 32, 16, 131_072, head_dim=128, query_pre_attn_scalar=168),
     "gemma-4-e2b": _shape(_GEMMA_4_E2B, 35, 1536, 6144, 8, 1, 131_072, num_kv_shared_layers=20),
     "gemma-4-e4b": _shape(_GEMMA_4_SMALL, 42, 2560, 10_240, 8, 2, 131_072, num_kv_shared_layers=18),
     "gemma-4-26b-a4b": _shape(

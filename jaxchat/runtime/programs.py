@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.config import most_slices
-from jaxchat.kernels.attention.backend import AttentionBackend, Cache, ModelAttention
+from jaxchat.kernels.attention.backend import Attended, AttentionBackend, Cache, ModelAttention
 from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
@@ -175,16 +175,23 @@ class _Cache:
     pages: KVPages
     attention: ModelAttention
     write: Callable[[AttentionBackend, Cache, Array, Array], Cache]
-    read: Callable[[AttentionBackend, Array, Cache, AttentionSpec], Array]
+    read: Callable[[AttentionBackend, Array, Cache, AttentionSpec], Attended]
     written: set[int] = field(default_factory=set)
 
     def attend(self, layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
         backend = self.attention.of(layer)
         if layer not in self.written:
-            held = self.pages.layers
-            self.pages = KVPages((*held[:layer], self.write(backend, held[layer], k, v), *held[layer + 1 :]))
+            self._replace(layer, self.write(backend, self.pages.layers[layer], k, v))
             self.written.add(layer)
-        return self.read(backend, q, self.pages.layers[layer], form)
+        attended = self.read(backend, q, self.pages.layers[layer], form)
+        if isinstance(attended, tuple):
+            attended, cache = attended
+            self._replace(layer, cache)
+        return attended
+
+    def _replace(self, layer: int, cache: Cache) -> None:
+        held = self.pages.layers
+        self.pages = KVPages((*held[:layer], cache, *held[layer + 1 :]))
 
 
 def _fresh_rows(given: dict[str, Array], batch: RaggedBatch, sizes: EngineShapes) -> SlotState:

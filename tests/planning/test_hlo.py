@@ -117,6 +117,20 @@ def test_a_program_compiled_here():
     assert least <= program.traffic() <= 2 * least
 
 
+def test_a_schedule_that_one_kernel_makes_for_another_counts_once():
+    text = """\
+ENTRY %main (q: f32[64,128]) -> f32[64,128] {
+  %q = f32[64,128]{1,0:T(8,128)} parameter(0)
+  %schedule = (s32[4096]{0:T(1024)}, f32[64,128]{1,0:T(8,128)}) custom-call(), custom_call_target="tpu_custom_call"
+  %steps = s32[4096]{0:T(1024)} get-tuple-element(%schedule), index=0
+  %rows = f32[64,128]{1,0:T(8,128)} get-tuple-element(%schedule), index=1
+  ROOT %kernel = f32[64,128]{1,0:T(8,128)} custom-call(%steps, %rows, %q), custom_call_target="tpu_custom_call"
+}
+"""
+    rows, schedule = 4 * 64 * 128, 4 * 4096
+    assert Program(text).traffic() == (schedule + rows) + 3 * rows
+
+
 def test_codes_of_4_bits_take_half_a_byte():
     text = """\
 ENTRY %main (w: u4[64,32]) -> u4[64,32] {

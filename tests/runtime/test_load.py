@@ -108,6 +108,8 @@ def test_logits_processors_are_part_of_the_fingerprint(tiny_model: Path) -> None
 def test_an_unknown_attention_backend_is_refused_before_weights_are_read(tiny_model: Path) -> None:
     stages: list[str] = []
     engine = EngineConfig(**SIZES, attention="flash")
-    with pytest.raises(ValueError, match=r"unknown attention backend 'flash'.*known: native, ragged, triton, xla"):
+    with pytest.raises(
+        ValueError, match=r"unknown attention backend 'flash'.*known: native, ragged, tokamax, triton, xla"
+    ):
         load_runner(tiny_model, engine, valid=262, text_digest="", report=lambda stage, *_: stages.append(stage))
     assert stages == []

@@ -44,6 +44,12 @@ CASES = (
     Case(model="qwen3-30b-a3b", topology="v5e:2x4"),
     Case(model="qwen3-30b-a3b", topology="v6e:2x4"),
     Case(model="qwen3-30b-a3b", topology="v5p:2x2x2"),
+    # Heads of 256, which tokamax's kernel computes.
+    Case(model="gemma-3-12b", topology="v5e:2x4"),
+    Case(model="gemma-3-12b", topology="v6e:2x4"),
+    Case(model="gemma-3-12b", topology="v5p:2x2x2"),
+    Case(model="gemma-3-12b", topology="v6e:1x1", quantize="int8"),
+    Case(model="gemma-3-12b", topology="v5e:1x1", quantize="int4"),
     # Eight v5e chips hold 126 GiB, the weights of 70B take 131.
     Case(model="llama-3-70b", topology="v5e:4x4"),
     Case(model="llama-3-70b", topology="v6e:2x4"),

@@ -15,6 +15,8 @@ from jaxchat.kernels.attention.spec import AttentionSpec
 
 Cache = tuple[Array, ...]
 """One layer's pages. The backend decides how many arrays there are and what their axes mean."""
+Attended = Array | tuple[Array, Cache]
+"""The result of attention, `[T, H, d]`. A backend whose kernel takes the cache over returns the cache too."""
 Shapes = tuple[jax.ShapeDtypeStruct, ...]
 
 
@@ -90,7 +92,9 @@ class AttentionBackend(Protocol):
         Drops pages whose id is N. Returns the arrays of the cache.
         """
 
-    def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
+    def decode(
+        self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec
+    ) -> Attended:
         """Computes attention of one query per row over that row's keys.
 
         Args:
@@ -102,10 +106,11 @@ class AttentionBackend(Protocol):
             spec: how scores are computed and which keys are visible.
 
         Returns:
-            `[R, H, d]`, f32 or the dtype of q.
+            `[R, H, d]`, f32 or the dtype of q. A backend may return it with the arrays of the cache, unchanged, which
+            then take the place of `cache`.
         """
 
-    def prefill(self, q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec) -> Array:
+    def prefill(self, q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec) -> Attended:
         """Computes causal attention for successive tokens of several sequences.
 
         Each token attends to itself and to the earlier tokens of its sequence.
@@ -117,7 +122,8 @@ class AttentionBackend(Protocol):
             spec: how scores are computed and which keys are visible.
 
         Returns:
-            `[T, H, d]`, f32 or the dtype of q. Rows of padding are meaningless but finite.
+            `[T, H, d]`, f32 or the dtype of q, or that with the cache, as from `decode`. Rows of padding are
+            meaningless but finite.
         """
 
 

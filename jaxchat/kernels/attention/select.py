@@ -18,6 +18,7 @@ ATTENTION_BACKENDS: Registry[AttentionFactory] = Registry(
     {
         "xla": f"{_HERE}.xla:XLA",
         "native": f"{_HERE}.cpu_native:NATIVE",
+        "tokamax": f"{_HERE}.tpu_tokamax:TOKAMAX",
         "ragged": f"{_HERE}.tpu_ragged:RAGGED",
         "triton": f"{_HERE}.gpu_triton:TRITON",
     },

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.pallas.tpu import InterpretParams
 from jax.sharding import AxisType, Mesh
 
 from jaxchat.cache import cache_folder
+from jaxchat.kernels.attention import tpu_tokamax
 from jaxchat.kernels.attention.backend import AttentionShape
 from jaxchat.kernels.attention.cpu_native import NativeAttention, native_attention
 from jaxchat.kernels.attention.gpu_triton import TritonAttention
@@ -19,6 +21,7 @@ from jaxchat.kernels.attention.reference import causal
 from jaxchat.kernels.attention.select import choose
 from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
 from jaxchat.kernels.attention.tpu_ragged import RaggedAttention
+from jaxchat.kernels.attention.tpu_tokamax import TokamaxAttention
 from jaxchat.kernels.attention.xla import XlaAttention
 
 H, K, d, PAGE, N, CHUNK, LENGTH = 8, 2, 64, 16, 40, 64, 300
@@ -50,10 +53,23 @@ def twin(q, pages, lengths, table, bounds, count, *, sm_scale, sliding_window, s
     return jax.pure_callback(compute, result, q, pages, lengths, table, bounds, count)
 
 
+def tokamax_twin(*, queries, kv_cache, kv_lens, page_indices, cu_q_lens, distribution, **options):
+    """Computes the same as tokamax's kernel, according to its documentation, from pages with two rows for each head."""
+    assert options["skip_kv_update"] and queries.dtype == jnp.float32
+    assert options["keys"].shape == options["values"].shape == (len(queries), K, d)
+    chosen = {name: options[name] for name in ("sm_scale", "sliding_window", "soft_cap")}
+    blocks = dict(num_kv_pages_per_block=1, num_queries_per_block=1)
+    pages, table = kv_cache.reshape(*kv_cache.shape[:2], -1, kv_cache.shape[-1]), page_indices.reshape(len(kv_lens), -1)
+    padded = jnp.pad(queries, ((0, 0), (0, 0), (0, pages.shape[-1] - d)))
+    out = twin(padded, pages, kv_lens, table, cu_q_lens, distribution[2:], **chosen, **blocks)
+    return out[..., :d], kv_cache
+
+
 PATHS = {
     "xla": lambda: XlaAttention(SHAPE),
     "native": lambda: NativeAttention(SHAPE, native_attention(cache_folder())["float32"]),
     "ragged": lambda: RaggedAttention(SHAPE, MESH, load=lambda: twin),
+    "tokamax": lambda: TokamaxAttention(SHAPE, MESH, load=lambda **blocks: tokamax_twin, interpret=InterpretParams()),
     "triton": lambda: TritonAttention(SHAPE, MESH, interpret=jax.default_backend() != "gpu"),
 }
 
@@ -61,6 +77,17 @@ PATHS = {
 @pytest.fixture(params=PATHS)
 def backend(request):
     return PATHS[request.param]()
+
+
+def attention(method, spec):
+    """Returns a compiled function that computes attention by `backend.decode` or `backend.prefill`."""
+
+    @jax.jit
+    def attend(*args):
+        attended = method(*args, spec)
+        return attended[0] if isinstance(attended, tuple) else attended
+
+    return attend
 
 
 def random(*shape, seed):
@@ -99,7 +126,7 @@ FORMS = {
 @pytest.fixture(params=FORMS)
 def spec(request, backend):
     spec = FORMS[request.param]
-    refused = backend.name == "ragged" and spec.sinks is not None
+    refused = backend.name in ("ragged", "tokamax") and spec.sinks is not None
     return pytest.skip("refused by the kernels") if refused else spec
 
 
@@ -120,9 +147,7 @@ def test_prefill_in_chunks(backend, sequence, spec):
     for start in range(0, LENGTH // CHUNK * CHUNK, CHUNK):
         here = slice(start, start + CHUNK)
         cache = backend.write_chunk(cache, k[here], v[here], TABLE[start // PAGE : (start + CHUNK) // PAGE])
-        got = jax.jit(partial(backend.prefill, spec=spec))(
-            q[here], cache, RaggedBatch.single(TABLE, jnp.int32(start), CHUNK)
-        )
+        got = attention(backend.prefill, spec)(q[here], cache, RaggedBatch.single(TABLE, jnp.int32(start), CHUNK))
         np.testing.assert_allclose(got, expected[here], atol=1e-5)
 
 
@@ -131,9 +156,7 @@ def test_a_last_chunk_that_ends_past_the_table(backend, sequence, spec):
     expected = causal(0, q, k, v, spec)
     cache = prefilled(backend, k[:128], v[:128])
     cache = backend.write_chunk(cache, k[128:192], v[128:192], jnp.array([TABLE[8], TABLE[9], N, N]))
-    got = jax.jit(partial(backend.prefill, spec=spec))(
-        q[128:192], cache, RaggedBatch.single(TABLE[:10], jnp.int32(128), 32)
-    )
+    got = attention(backend.prefill, spec)(q[128:192], cache, RaggedBatch.single(TABLE[:10], jnp.int32(128), 32))
     np.testing.assert_allclose(got[:32], expected[128:160], atol=1e-5)
 
 
@@ -141,7 +164,7 @@ def test_prompts_that_share_a_step_get_the_bits_that_they_get_alone(backend, seq
     """Three runs of one sequence's tokens, as if of three prompts, then a sequence without rows, then padding."""
     q, k, v = sequence
     padded = [jnp.pad(x, ((0, -LENGTH % CHUNK), (0, 0), (0, 0))) for x in (k, v)]
-    cache, attend = prefilled(backend, *padded), jax.jit(partial(backend.prefill, spec=spec))
+    cache, attend = prefilled(backend, *padded), attention(backend.prefill, spec)
     starts, counts = np.array([48, 192, 0, 0]), np.array([20, 33, 1, 0])
     bounds = np.concatenate([[0], np.cumsum(counts)])
     rows = np.concatenate([start + np.arange(count) for start, count in zip(starts, counts, strict=True)])
@@ -158,7 +181,7 @@ def test_decode_token_by_token_after_prefill(backend, sequence, spec):
     q, k, v = sequence
     expected = causal(0, q, k, v, spec)
     cache = prefilled(backend, k[:128], v[:128])
-    decode = jax.jit(partial(backend.decode, spec=spec))
+    decode = attention(backend.decode, spec)
     table, nothing = jnp.stack([TABLE, TABLE * 0]), jnp.zeros((1, K, d))
     for position in range(128, 150):
         ids, offsets = jnp.array([TABLE[position // PAGE], N]), jnp.array([position % PAGE, 0])
@@ -179,7 +202,7 @@ def test_rows_of_many_lengths(backend, sequence, spec):
     cache = prefilled(backend, *padded)
     lengths = jnp.array([1, 16, 17, 127, 128, 129, 256, LENGTH])
     table = jnp.tile(TABLE, (8, 1))
-    got = jax.jit(partial(backend.decode, spec=spec))(q[lengths - 1], cache, table, lengths, jnp.ones(8, bool))
+    got = attention(backend.decode, spec)(q[lengths - 1], cache, table, lengths, jnp.ones(8, bool))
     np.testing.assert_allclose(got, expected[lengths - 1], atol=1e-5)
 
 
@@ -199,8 +222,10 @@ def test_writes_past_the_last_page_are_dropped(backend):
         ("cpu", {}, "xla", "plain JAX on a CPU"),
         ("tpu", {}, "ragged", "heads padded from 64 to 128"),
         ("tpu", {"head_dim": 128}, "ragged", "Pallas kernel on a TPU"),
-        ("tpu", {"head_dim": 256}, "xla", "head width 256 is more than the kernel's 128"),
-        ("tpu", {"num_kv_heads": 6, "shards": 2}, "xla", "3 KV heads on a device"),
+        ("tpu", {"head_dim": 256, "page": 128}, "tokamax", "head width 256 is more than the kernel's 128"),
+        ("tpu", {"head_dim": 192, "page": 64}, "tokamax", "heads padded from 192 to 256"),
+        ("tpu", {"num_kv_heads": 6, "shards": 2, "page": 128}, "tokamax", "3 KV heads on a device"),
+        ("tpu", {"head_dim": 256}, "xla", "page_size 16 is less than the 64 tokens"),
         ("tpu", {"sinks": True}, "xla", "the kernel does not support attention sinks"),
         ("gpu", {}, "triton", "Pallas kernels on a GPU"),
         (
@@ -216,11 +241,21 @@ def test_writes_past_the_last_page_are_dropped(backend):
         ("gpu", {"page": 64, "head_dim": 144}, "xla", "makes pages of 65536 bytes, more than 32768"),
     ],
 )
-def test_the_choice_and_its_reason(platform, changes, name, reason):
+def test_the_choice_and_its_reason(platform, changes, name, reason, monkeypatch):
+    monkeypatch.setattr(tpu_tokamax, "find_spec", lambda package: package)
     shape = AttentionShape(**{**vars(SHAPE), **changes})
     choice = choose("auto", [shape], platform, MESH)
     assert choice.backend.first.name == name and reason in str(choice)
     assert choose("xla", [shape], platform, MESH).backend.first.name == "xla"
+
+
+def test_without_tokamax_wide_heads_are_left_to_plain_jax(monkeypatch):
+    monkeypatch.setattr(tpu_tokamax, "find_spec", lambda package: None)
+    wide = replace(SHAPE, head_dim=256, page=128)
+    choice = choose("auto", [wide], "tpu", MESH)
+    assert choice.backend.first.name == "xla" and "pip install 'jaxchat[tpu-fast]'" in str(choice)
+    with pytest.raises(ValueError, match=r"attention tokamax: tokamax is not installed .*jaxchat\[tpu-fast\]"):
+        choose("tokamax", [wide], "tpu", MESH)
 
 
 def test_the_backend_of_a_model_supports_each_of_its_layers():
