@@ -1,1 +1,1 @@
-"""What a release is made of: distributions, their contents, and installs of them on every supported Python."""
+"""Builds a release: distributions, checks of their contents, and trials of them on every supported Python."""

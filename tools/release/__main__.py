@@ -33,7 +33,7 @@ SERIES = tuple(sorted(path.stem for path in (ROOT / "constraints").glob("3.*.txt
 
 @dataclass(frozen=True)
 class Trial:
-    """What one Python did: a row of the table. `result` is "passed" or what failed."""
+    """A row of the table: how the wheel did on one Python. `result` is "passed" or what failed."""
 
     python: str
     jax: str

@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("jaxchat", "serving")
 PROTOCOL = tuple(f"jaxchat/v1/{name}.proto" for name in ("chat", "service", "text"))
 LICENCE = "LICENSE"
-SOURCES = ("pyproject.toml", "setup.py", "README.md", LICENCE, *(f"proto/{name}" for name in PROTOCOL))
-"""What a source distribution needs besides the packages."""
+SOURCES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", LICENCE, *(f"proto/{name}" for name in PROTOCOL))
+"""Files that a source distribution needs besides the packages."""
 
 
 def build(folder: Path, *, isolated: bool = True) -> tuple[Path, Path]:

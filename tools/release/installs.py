@@ -87,13 +87,13 @@ def install(python: str, wheel: Path, top: Path, *, client_alone: bool = False) 
     folder, home = top / "environment", top / "home"
     home.mkdir(parents=True)
     start = time.monotonic()
-    _checked(python, "-m", "venv", "--without-pip", str(folder))
+    _checked(top, python, "-m", "venv", "--without-pip", str(folder))
     pip = (sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet")
     if client_alone:
-        _checked(*pip, "--no-deps", str(wheel))
-        _checked(*pip, *client_requirements(folder))
+        _checked(top, *pip, "--no-deps", str(wheel.resolve()))
+        _checked(top, *pip, *client_requirements(folder))
     else:
-        _checked(*pip, str(wheel))
+        _checked(top, *pip, str(wheel.resolve()))
     return Install(folder, home, time.monotonic() - start)
 
 
@@ -104,7 +104,8 @@ def client_requirements(folder: Path) -> list[str]:
     return [line for line in requirements if line.partition(">")[0].strip() in CLIENT]
 
 
-def _checked(*command: str) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+def _checked(folder: Path, *command: str) -> None:
+    # pip takes packages in the working folder for installed ones, so that must not be the repository.
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if result.returncode:
         raise RuntimeError(f"`{' '.join(command)}` failed:\n{result.stdout}{result.stderr}")
