@@ -37,7 +37,7 @@ def plan_html(plan: Plan) -> Html:
         "div",
         table(facts),
         table(memory, ("memory of a device", f"of {memory_size(chip.memory)}", "", "")),
-        table(steps, ("step", "time", "tokens per second", "reads alone")),
+        table(steps, ("step", "time", "tokens per second", "its reads alone")),
     )
 
 
