@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
+_END = re.compile(r"\}(?:$|, )")  # the rest may name a thread; attributes of kernels have lines that begin with }}
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
 _CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
 _ARRAY = re.compile(r"\b(pred|bf16|[fsu]\d+)\[([\d,]*)\](?:\{([^}]*)\})?")
@@ -205,7 +206,7 @@ def _computations(text: str) -> Iterator[tuple[str, bool, list[str]]]:
     for line in text.splitlines():
         if match := _COMPUTATION.match(line):
             name, entry, lines = match.group(2), bool(match.group(1)), []
-        elif line.startswith("}") and name:  # a line after it may name another thread
+        elif _END.match(line) and name:
             yield name, entry, lines
             name = ""
         elif name:

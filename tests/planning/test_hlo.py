@@ -124,11 +124,15 @@ ENTRY %main (q: f32[64,128]) -> f32[64,128] {
   %schedule = (s32[4096]{0:T(1024)}, f32[64,128]{1,0:T(8,128)}) custom-call(), custom_call_target="tpu_custom_call"
   %steps = s32[4096]{0:T(1024)} get-tuple-element(%schedule), index=0
   %rows = f32[64,128]{1,0:T(8,128)} get-tuple-element(%schedule), index=1
-  ROOT %kernel = f32[64,128]{1,0:T(8,128)} custom-call(%steps, %rows, %q), custom_call_target="tpu_custom_call"
+  %first = f32[64,128]{1,0:T(8,128)} custom-call(%steps, %rows, %q), custom_call_target="tpu_custom_call", frontend_attributes={kernel_metadata={
+"block.bq_sz":1,
+"mode":"decode"
+}}, metadata={op_name="jit(f)/pallas_call"}
+  ROOT %kernel = f32[64,128]{1,0:T(8,128)} custom-call(%steps, %first), custom_call_target="tpu_custom_call"
 }
-"""
+"""  # noqa: E501 - as printed
     rows, schedule = 4 * 64 * 128, 4 * 4096
-    assert Program(text).traffic() == (schedule + rows) + 3 * rows
+    assert Program(text).traffic() == (schedule + rows) + 3 * rows + 2 * rows
 
 
 def test_codes_of_4_bits_take_half_a_byte():

@@ -15,22 +15,26 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 
-def write_rows(target: Array, new: Array, rows: Array, *, interpret: Any = False) -> Array:
-    """Returns `target` with `new[i]` at index `rows[i]`. Drops entries whose index is not below the length of `target`.
+def write_rows(target: Array, new: Array, *places: Array, interpret: Any = False) -> Array:
+    """Returns `target` with `new[i]` at the index that `places` have at i. Drops entries beyond the first axis.
 
     Args:
         target: `[M, ..]`, which is updated in place if nothing else uses it.
         new: `[T, ..]`, of the same dtype.
-        rows: i32 `[T]`; indices below M are not negative, and none occurs twice.
+        places: i32 `[T]` for each of the first axes of `target`. None is negative, and no index occurs twice.
         interpret: runs the kernel without a TPU if it is `pltpu.InterpretParams()`.
     """
 
-    def kernel(rows: Any, new: Any, _: Any, target: Any, semaphore: Any) -> None:
+    def kernel(*refs: Any) -> None:
+        *places, new, _, target, semaphore = refs
+
         def each(action: str) -> None:
-            def one(index: Array, carry: None) -> None:
-                @pl.when(rows[index] < target.shape[0])
+            def one(entry: Array, carry: None) -> None:
+                place = tuple(axis[entry] for axis in places)
+
+                @pl.when(place[0] < target.shape[0])
                 def _() -> None:
-                    getattr(pltpu.make_async_copy(new.at[index], target.at[rows[index]], semaphore), action)()
+                    getattr(pltpu.make_async_copy(new.at[entry], target.at[place], semaphore), action)()
 
             jax.lax.fori_loop(0, new.shape[0], one, None)
 
@@ -42,13 +46,13 @@ def write_rows(target: Array, new: Array, rows: Array, *, interpret: Any = False
         kernel,
         out_shape=jax.ShapeDtypeStruct(target.shape, target.dtype),
         grid_spec=pltpu.PrefetchScalarGridSpec(
-            num_scalar_prefetch=1,
+            num_scalar_prefetch=len(places),
             in_specs=[in_memory, in_memory],
             out_specs=in_memory,
             scratch_shapes=[pltpu.SemaphoreType.DMA],
         ),
-        input_output_aliases={2: 0},  # the rows count, too
+        input_output_aliases={len(places) + 1: 0},  # the places count, too
         interpret=interpret,
         name="write_rows",
-    )(rows.astype(jnp.int32), new, target)
+    )(*(axis.astype(jnp.int32) for axis in places), new, target)
     return written

@@ -106,28 +106,27 @@ class TokamaxAttention:
         return (jax.ShapeDtypeStruct(shape, self.shape.dtype),)
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
-        (pages,) = cache
-        by_token = pages.reshape(-1, *pages.shape[2:])
-        written = self._write(by_token, self._side_by_side(k, v), page_ids * self.shape.page + offsets)
-        return (written.reshape(pages.shape),)
+        return (self._write(cache[0], self._side_by_side(k, v), page_ids, offsets),)
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
         (pages,) = cache
         return (self._write(pages, self._side_by_side(k, v).reshape(-1, *pages.shape[1:]), page_ids),)
 
-    def _write(self, target: Array, new: Array, rows: Array) -> Array:
-        """Returns `target[M, .., 2 K / p, p, d]` with `new`, of as many axes, at the indices `rows`."""
+    def _write(self, pages: Array, new: Array, *places: Array) -> Array:
+        """Returns the pages with `new[T, .., 2 K / p, p, d]` at T places: an i32 `[T]` for each leading axis."""
         from jaxchat.kernels.attention.tpu_kv_write import write_rows  # Pallas, which only a TPU needs
 
-        heads = PartitionSpec(*[None] * (target.ndim - 3), "tensor")
+        def heads(array: Array) -> PartitionSpec:
+            return PartitionSpec(*[None] * (array.ndim - 3), "tensor")
+
         sharded = jax.shard_map(
             partial(write_rows, interpret=self.interpret),
             mesh=self.mesh,
-            in_specs=(heads, heads, PartitionSpec()),
-            out_specs=heads,
+            in_specs=(heads(pages), heads(new), *[PartitionSpec()] * len(places)),
+            out_specs=heads(pages),
             check_vma=False,
         )
-        written: Array = sharded(target, new, rows)
+        written: Array = sharded(pages, new, *places)
         return written
 
     def decode(

@@ -28,6 +28,9 @@ def test_rows_are_written_and_others_dropped():
     rows = jnp.array([4, 9, 0, 12])
     got = jax.jit(lambda *args: write_rows(*args, interpret=InterpretParams()))(target, new, rows)
     np.testing.assert_array_equal(got, np.asarray(target.at[rows].set(new, mode="drop")))
+    within = jnp.array([1, 0, 1, 1])
+    got = jax.jit(lambda *args: write_rows(*args, interpret=InterpretParams()))(target, new[:, 0], rows, within)
+    np.testing.assert_array_equal(got, np.asarray(target.at[rows, within].set(new[:, 0], mode="drop")))
 
 
 @pytest.mark.parametrize(
