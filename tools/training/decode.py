@@ -1,6 +1,6 @@
-"""Batched greedy decoding with a plain KV cache, for evaluation without the engine.
+"""Batched decoding with a plain KV cache, for evaluation without the engine.
 
-Letters: B prompts of T tokens, K KV heads, d head dimension.
+Letters: B prompts of T tokens, K KV heads, d head dimension, V tokens in the vocabulary.
 """
 
 from __future__ import annotations
@@ -27,20 +27,22 @@ Cache = tuple[tuple[Array, Array], ...]
 """The keys and values of each layer, `[B, T, K, d]`."""
 
 
-class Greedy:
-    """A greedy decoder of the bundled model's architecture.
+class Sampler:
+    """A decoder of the bundled model's architecture.
 
     Args:
         directory: folder with the model and its tokenizer.
+        temperature: 0 takes the likeliest tokens.
         longest_answer: maximum number of tokens of an answer.
     """
 
-    def __init__(self, directory: Path, longest_answer: int = 160) -> None:
+    def __init__(self, directory: Path, temperature: float = 0.0, longest_answer: int = 300) -> None:
         self.config = read_config(directory)
         self.params, _ = load_hf(directory, self.config)
         self.tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         self.end = self.tokenizer.token_to_id("<|im_end|>")
-        self.longest_answer = longest_answer
+        self.temperature, self.longest_answer = temperature, longest_answer
+        self._key = jax.random.key(0)
 
     def complete(self, prompts: list[str]) -> list[str]:
         """Returns the answer to each prompt, up to the end of the turn.
@@ -53,14 +55,16 @@ class Greedy:
         tokens = np.zeros((len(ids), width), np.int32)
         for row, prompt_ids in enumerate(ids):
             tokens[row, : len(prompt_ids)] = prompt_ids
-        cache, token = _prefill(self.config, self.params, tokens, lengths, width + self.longest_answer)
+        cache, logits = _prefill(self.config, self.params, tokens, lengths, width + self.longest_answer)
         written, done = [], np.zeros(len(ids), bool)
         for step in range(self.longest_answer):
+            self._key, key = jax.random.split(self._key)
+            token = _pick(logits, jnp.float32(self.temperature), key)
             written.append(np.asarray(token))
             done |= written[-1] == self.end
             if done.all():
                 break
-            cache, token = _step(self.config, self.params, cache, token, lengths + step)
+            cache, logits = _step(self.config, self.params, cache, token, lengths + step)
         return [self._text(row) for row in np.stack(written, axis=1).tolist()]
 
     def _text(self, row: list[int]) -> str:
@@ -69,7 +73,7 @@ class Greedy:
 
 @partial(jax.jit, static_argnums=(0, 4))
 def _prefill(config: ModelConfig, params: Any, tokens: Array, lengths: Array, room: int) -> tuple[Cache, Array]:
-    """Prefills prompts. Returns a cache for `room` tokens, and the first token of each answer, i32 `[B]`.
+    """Prefills prompts. Returns a cache for `room` tokens, and the logits of each answer's first token, f32 `[B, V]`.
 
     Args:
         config: the model.
@@ -92,12 +96,12 @@ def _prefill(config: ModelConfig, params: Any, tokens: Array, lengths: Array, ro
     hidden, cache = jax.vmap(one)(tokens)
     extra = ((0, 0), (0, room - tokens.shape[1]), (0, 0), (0, 0))
     last = hidden[jnp.arange(len(tokens)), lengths - 1]
-    return jax.tree.map(lambda x: jnp.pad(x, extra), cache), _pick(decoder, params, last)
+    return jax.tree.map(lambda x: jnp.pad(x, extra), cache), _logits(decoder, params, last)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=2)
 def _step(config: ModelConfig, params: Any, cache: Cache, token: Array, position: Array) -> tuple[Cache, Array]:
-    """Adds `token` i32 `[B]` at `position` i32 `[B]` to the cache. Returns cache and next tokens, i32 `[B]`."""
+    """Adds `token` i32 `[B]` at `position` i32 `[B]` to the cache. Returns cache and next logits, f32 `[B, V]`."""
     decoder, rows, updated = Decoder(config), jnp.arange(len(token)), []
 
     def attend(layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
@@ -111,8 +115,15 @@ def _step(config: ModelConfig, params: Any, cache: Cache, token: Array, position
         return jnp.einsum("bkgt,btkd->bkgd", weights, values).reshape(q.shape)
 
     hidden = decoder.apply({"params": params}, token, position, attend=attend)
-    return tuple(updated), _pick(decoder, params, hidden)
+    return tuple(updated), _logits(decoder, params, hidden)
 
 
-def _pick(decoder: Decoder, params: Any, hidden: Array) -> Array:
-    return decoder.apply({"params": params}, hidden, method=Decoder.logits).argmax(-1).astype(jnp.int32)
+def _logits(decoder: Decoder, params: Any, hidden: Array) -> Array:
+    return decoder.apply({"params": params}, hidden, method=Decoder.logits).astype(jnp.float32)
+
+
+@jax.jit
+def _pick(logits: Array, temperature: Array, key: Array) -> Array:
+    """Returns a token for each row of `logits[B, V]`, i32 `[B]`."""
+    drawn = jax.random.categorical(key, logits / jnp.maximum(temperature, 1e-6))
+    return jnp.where(temperature > 0, drawn, logits.argmax(-1)).astype(jnp.int32)

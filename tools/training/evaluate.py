@@ -6,34 +6,31 @@ import argparse
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import jaxchat.bundled
 from tools.training import data
-from tools.training.decode import Greedy
+from tools.training.decode import Sampler
 from tools.training.sample import Message, Sample
+from tools.training.skills import json_objects, lists, open_ended
 from tools.training.template import render
 
 Answer = Callable[[list[Sample]], list[Message]]
-BATCH = 32
+BATCH, SLOTS = 32, 8
 _CALL = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.DOTALL)
 
 
 def direct(directory: Path, temperature: float, **engine: str) -> Answer:
-    """Returns a function that answers samples with `tools.training.decode`, greedily in float32.
+    """Returns a function that answers samples with `tools.training.decode`, in float32, without response formats.
 
     Args:
         directory: the model directory.
-        temperature: must be 0.
+        temperature: temperature of all answers.
         engine: ignored; `in_process` uses it.
-
-    Raises:
-        ValueError: `temperature` is not 0.
     """
-    if temperature:
-        raise ValueError(f"temperature must be 0 with the direct backend, got {temperature}")
-    model = Greedy(directory)
+    model = Sampler(directory, temperature)
 
     def answer(samples: list[Sample]) -> list[Message]:
         return [
@@ -53,10 +50,12 @@ def in_process(directory: Path, temperature: float, **engine: Any) -> Answer:
     """
     import jaxchat
 
-    client = jaxchat.load(str(directory), **engine)
+    client, pool = jaxchat.load(str(directory), slots=SLOTS, **engine), ThreadPoolExecutor(SLOTS)
 
     def one(sample: Sample) -> Message:
-        extra = {"tools": list(sample.tools)} if sample.tools else {}
+        extra: dict[str, Any] = {"tools": list(sample.tools)} if sample.tools else {}
+        if sample.response_format:
+            extra["response_format"] = sample.response_format
         params = {"messages": sample.prompt, "temperature": temperature, "seed": 1, **extra}
         reply = client.chat.completions.create(**params).choices[0].message
         named = [
@@ -64,7 +63,7 @@ def in_process(directory: Path, temperature: float, **engine: Any) -> Answer:
         ]
         return {"role": "assistant", "content": reply.content, "tool_calls": named}
 
-    return lambda samples: [one(sample) for sample in samples]
+    return lambda samples: list(pool.map(one, samples))
 
 
 BACKENDS: dict[str, Callable[..., Answer]] = {"direct": direct, "jaxchat": in_process}
@@ -87,6 +86,12 @@ def correct(sample: Sample, answer: Message) -> bool:
         return called == _calls(sample.answer) and not content
     if sample.check == "json":
         return not called and _parsed(content) == _parsed(sample.answer["content"])
+    if sample.check == "shape":
+        return not called and json_objects.same_shape(_parsed(sample.answer["content"]), _parsed(content))
+    if sample.check == "open":
+        return not called and open_ended.accepts(sample.kind, dict(sample.bound), content)
+    if sample.check == "list":
+        return not called and lists.accepts(sample.kind, sample.answer["content"], content)
     return not called and content == sample.answer["content"]
 
 
@@ -137,7 +142,7 @@ def main() -> None:
     parser.add_argument("--backend", choices=BACKENDS, default="direct")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="for the jaxchat backend")
     parser.add_argument("--quantize", choices=("int8", "int4"), help="rounds weights of the jaxchat backend")
-    parser.add_argument("--temperature", type=float, default=0.0, help="for the jaxchat backend, with seed 1")
+    parser.add_argument("--temperature", type=float, default=0.0, help="with seed 1")
     parser.add_argument("--count", type=int, default=200, help="samples of each skill")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--show", type=int, default=0, help="wrong answers of each skill to print")

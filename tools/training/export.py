@@ -15,7 +15,6 @@ from tokenizers import Tokenizer
 import jaxchat.bundled
 from jaxchat.checkpoints.huggingface import save_hf
 from jaxchat.models.config import ModelConfig
-from tools.training.sharpness import sharpened
 from tools.training.template import SOURCE
 from tools.training.tokenizer import MARKERS, SPECIAL
 from tools.training.train import config_of
@@ -100,7 +99,7 @@ def mean(checkpoints: Sequence[Path]) -> Any:
 
 
 def export(work: Path, directory: Path, others: Sequence[Path] = ()) -> None:
-    """Writes a model folder with bf16 weights. The model's logits are `EXPORTED` times those of the checkpoint.
+    """Writes a model folder with bf16 weights.
 
     Args:
         work: folder with `checkpoint.pkl` and `tokenizer.json`.
@@ -110,7 +109,7 @@ def export(work: Path, directory: Path, others: Sequence[Path] = ()) -> None:
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
     config = config_of(tokenizer)
     directory.mkdir(parents=True, exist_ok=True)
-    params = sharpened(mean([work / "checkpoint.pkl", *others]))
+    params = mean([work / "checkpoint.pkl", *others])
     save_hf(params, config, directory, "bfloat16")
     (directory / "model.safetensors").chmod(0o644)  # safetensors makes the file private to the user
     tokenizer.save(str(directory / "tokenizer.json"))

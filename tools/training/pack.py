@@ -14,7 +14,7 @@ from tools.training.template import render
 Layout = tuple[tuple[int, int], ...]
 """The number of rows and the tokens of a row, for each part of a batch. Short rows keep attention cheap."""
 
-TRIES = 16  # conversations without room before a batch is called full
+POOL = 128  # conversations to choose from: the more, the fewer places stay empty
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,13 @@ def parse_layout(text: str) -> Layout:
 
 
 def encode(tokenizer: Tokenizer, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Returns token ids, i32 `[T]`, and a mask, bool `[T]`, of the tokens in assistant turns and their end tokens."""
-    ids = np.array(
-        tokenizer.encode(render(list(sample.messages), list(sample.tools)), add_special_tokens=False).ids,
-        np.int32,
-    )
+    """Returns token ids, i32 `[T]`, and a mask, bool `[T]`, of the tokens to learn.
+
+    These are the tokens of assistant turns with their end tokens, without those of the parts in `sample.given`.
+    """
+    text = render(list(sample.messages), list(sample.tools))
+    encoded = tokenizer.encode(text, add_special_tokens=False)
+    ids = np.array(encoded.ids, np.int32)
     opening = tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False).ids
     end = tokenizer.token_to_id("<|im_end|>")
     learned = np.zeros(len(ids), bool)
@@ -56,7 +58,19 @@ def encode(tokenizer: Tokenizer, sample: Sample) -> tuple[np.ndarray, np.ndarray
         if list(ids[start : start + len(opening)]) == opening:
             begin = start + len(opening)
             learned[begin : begin + int(np.argmax(ids[begin:] == end)) + 1] = True
+    for start, stop in _spans(text, sample):
+        learned[[first < stop and last > start for first, last in encoded.offsets]] = False
     return ids, learned
+
+
+def _spans(text: str, sample: Sample) -> list[tuple[int, int]]:
+    """Returns where the given parts of the answer begin and end in the text of the conversation."""
+    spans, begin = [], text.rindex(sample.answer["content"]) if sample.given else 0
+    for part in sample.given:
+        begin = text.index(part, begin)
+        spans.append((begin, begin + len(part)))
+        begin += len(part)
+    return spans
 
 
 class Packer:
@@ -90,11 +104,12 @@ class Packer:
         tokens, positions = np.zeros(size, np.int32), np.zeros(size, np.int32)
         segments, learned = np.zeros(size, np.int32), np.zeros(size, bool)
         used = [0] * len(self._rows)
-        waiting, self._waiting, segment = self._waiting, [], 0
-        while len(self._waiting) < TRIES:
-            ids, mask = waiting.pop() if waiting else self._next()
-            row = next((i for i, (length, _) in enumerate(self._rows) if used[i] + len(ids) <= length), None)
-            if row is None:
+        waiting = self._waiting + [self._next() for _ in range(POOL - len(self._waiting))]
+        self._waiting, segment = [], 0
+        for ids, mask in sorted(waiting, key=lambda pair: -len(pair[0])):
+            rooms = [(length - used[i] - len(ids), i) for i, (length, _) in enumerate(self._rows)]
+            room, row = min((pair for pair in rooms if pair[0] >= 0), default=(-1, -1))
+            if room < 0:
                 self._waiting.append((ids, mask))
                 continue
             begin = self._rows[row][1] + used[row]
@@ -106,7 +121,6 @@ class Packer:
                 mask,
             )
             used[row] += len(ids)
-        self._waiting += waiting
         return _with_targets(tokens, positions, segments, learned)
 
 

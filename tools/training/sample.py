@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, Literal
 
 Message = dict[str, Any]
-Check = Literal["text", "json", "call"]
+Check = Literal["text", "json", "call", "open", "list", "shape"]
 
 HELD_OUT_ONE_IN = 10
 
@@ -24,7 +24,13 @@ class Sample:
         key: what training must not see if the sample is held out, such as a pair of numbers, a name or a question.
         messages: the turns.
         tools: declarations of tools.
-        check: how the last turn is compared: as text, as JSON or as tool calls.
+        check: how the last turn is compared. "text", "json" and "call" demand an equal text, value or call. "open"
+            accepts each answer of the grammar, "list" each list of the same kind and length, and "shape" each JSON
+            object with the same keys and types.
+        kind: the kind of answer, for the checks "open" and "list".
+        bound: texts that an open answer must contain, as pairs (name in the grammar, text).
+        response_format: how the answer must be written, as in a request. The prompt does not show it.
+        given: parts of the answer that a response format dictates. They are not learned.
     """
 
     skill: str
@@ -32,6 +38,10 @@ class Sample:
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...] = ()
     check: Check = "text"
+    kind: str = ""
+    bound: tuple[tuple[str, str], ...] = ()
+    response_format: dict[str, Any] | None = None
+    given: tuple[str, ...] = ()
 
     @property
     def held_out(self) -> bool:

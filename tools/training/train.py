@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from optax.contrib import MuonDimensionNumbers, muon
 from tokenizers import Tokenizer
 
 from jaxchat.checkpoints.huggingface import load_hf
@@ -26,9 +25,10 @@ from jaxchat.models.layers import Attend
 from tools.bench.shapes import SHAPES
 from tools.training import data
 from tools.training.attention import attention
+from tools.training.exchange import Exchange
 from tools.training.mixed import mixed_precision
+from tools.training.optimizer import optimizer
 from tools.training.pack import Batch, Layout, Packer, parse_layout
-from tools.training.sharpness import EXPORTED, sharpened
 
 Params = dict[str, Any]
 SAVE_EVERY = 120  # seconds
@@ -47,6 +47,7 @@ class TrainingConfig:
         warmup: steps over which the learning rate grows to `peak`.
         decay: last fraction of the time, in which the learning rate decreases to 0.
         longest: maximum number of samples in a long conversation.
+        products: dtype of the inputs of matrix products, "bfloat16" or "float32".
     """
 
     minutes: float
@@ -57,6 +58,7 @@ class TrainingConfig:
     warmup: int = 50
     decay: float = 0.6
     longest: int = 4
+    products: str = "bfloat16"
 
     def rate(self, step: int, elapsed: float) -> float:
         """Returns the learning rate at a step, `elapsed` seconds after the start.
@@ -122,7 +124,9 @@ def _check_plain(spec: AttentionSpec) -> None:
         )
 
 
-def loss(params: Params, decoder: Decoder, layout: Layout, batch: tuple[Array, ...]) -> Array:
+def loss(
+    params: Params, decoder: Decoder, layout: Layout, batch: tuple[Array, ...], products: str = "bfloat16"
+) -> Array:
     """Returns the mean cross entropy of a batch's targets, in nats, f32 scalar.
 
     Args:
@@ -130,57 +134,30 @@ def loss(params: Params, decoder: Decoder, layout: Layout, batch: tuple[Array, .
         decoder: the model.
         layout: number of rows of each length, as pairs (rows, tokens).
         batch: the fields of `Batch`, in order.
+        products: dtype of the inputs of matrix products.
     """
     tokens, positions, segments, where, labels, weights = batch
-    with mixed_precision():
+    with mixed_precision(products):
         hidden = decoder.apply({"params": params}, tokens, positions, attend=packed_attention(layout, segments))
         logits = decoder.apply({"params": params}, hidden[where], method=Decoder.logits)
     each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return (each * weights).sum() / weights.sum()
 
 
-def optimizer(name: str) -> optax.GradientTransformation:
-    """Returns an optimizer with learning rate 1. It first clips the gradients to a global norm of 1.
-
-    The caller multiplies the optimizer's updates by the learning rate of the step.
-
-    Args:
-        name: "adamw", or "muon" for Muon on the matrices of layers and AdamW on all other parameters.
-    """
-    if name == "adamw":
-        update = optax.adamw(1.0, b2=0.98, weight_decay=0.05)
-    else:
-        update = muon(
-            1.0,
-            adam_b2=0.98,
-            adam_weight_decay=0.01,
-            weight_decay=0.05,
-            muon_weight_dimension_numbers=_matrices,
-            consistent_rms=0.2,
-        )
-    return optax.chain(optax.clip_by_global_norm(1.0), update)
-
-
-_SPLITS = {"qkv": (0, (1, 2, 3)), "out": ((0, 1, 2), 3), "gate_up": (0, (1, 2)), "down": (0, 1)}
-
-
-def _matrices(params: Params) -> Any:
-    """Returns the input and output axes of each weight, or None for weights that AdamW updates."""
-    names = jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key, params)
-    return jax.tree.map(lambda name: MuonDimensionNumbers(*_SPLITS[name]) if name in _SPLITS else None, names)
-
-
-def make_step(decoder: Decoder, layout: Layout, update: optax.GradientTransformation) -> Callable[..., Any]:
+def make_step(
+    decoder: Decoder, layout: Layout, update: optax.GradientTransformation, products: str = "bfloat16"
+) -> Callable[..., Any]:
     """Returns a compiled training step: (params, state, batch, learning rate) -> (params, state, loss).
 
     Args:
         decoder: the model.
         layout: number of rows of each length in a batch, as pairs (rows, tokens).
         update: the optimizer. The step multiplies the optimizer's updates by the learning rate.
+        products: dtype of the inputs of matrix products.
     """
 
     def step(params: Params, state: Any, batch: tuple[Array, ...], rate: Array) -> tuple[Params, Any, Array]:
-        value, gradient = jax.value_and_grad(loss)(params, decoder, layout, batch)
+        value, gradient = jax.value_and_grad(loss)(params, decoder, layout, batch, products)
         change, state = update.update(gradient, state, params)
         return optax.apply_updates(params, jax.tree.map(lambda x: x * rate, change)), state, value
 
@@ -210,11 +187,17 @@ def parameters(start: Path | None, config: ModelConfig, seed: int) -> Params:
     if start is None:
         return init(config, seed)
     if start.is_dir():
-        return sharpened(load_hf(start, config)[0], 1 / EXPORTED)
+        return load_hf(start, config)[0]
     return pickle.loads(start.read_bytes())["params"]
 
 
-def run(config: TrainingConfig, work: Path, start: Path | None, weights: dict[str, float]) -> None:
+def run(
+    config: TrainingConfig,
+    work: Path,
+    start: Path | None,
+    weights: dict[str, float],
+    exchange: Exchange | None = None,
+) -> None:
     """Trains for `config.minutes` minutes and writes checkpoints to `work`.
 
     Args:
@@ -222,12 +205,13 @@ def run(config: TrainingConfig, work: Path, start: Path | None, weights: dict[st
         work: folder with `tokenizer.json`.
         start: a checkpoint or an exported model folder to start from. None means random parameters.
         weights: relative frequency by skill. Replaces entries of `data.WEIGHTS`.
+        exchange: averages the parameters with those of another run.
     """
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
     decoder = Decoder(config_of(tokenizer))
     update, target = optimizer(config.optimizer), work / "checkpoint.pkl"
     params = parameters(start, decoder.config, config.seed)
-    state, step = update.init(params), make_step(decoder, config.layout, update)
+    state, step = update.init(params), make_step(decoder, config.layout, update, config.products)
     packer = Packer(data.stream(config.seed, weights, config.longest), tokenizer, config.layout)
     begun = saved = time.monotonic()
     count, mean = 0, 0.0
@@ -239,6 +223,8 @@ def run(config: TrainingConfig, work: Path, start: Path | None, weights: dict[st
         if count % 50 == 0:
             speed = count * batch.tokens.size / elapsed if elapsed else 0
             print(f"step {count} loss {mean:.4f} minutes {elapsed / 60:.1f} tokens/s {speed:.0f}", flush=True)
+        if exchange and exchange.due(elapsed):
+            params = exchange.mean(params)
         if time.monotonic() - saved > SAVE_EVERY:
             save(target, params=params, steps=count)
             saved = time.monotonic()
@@ -270,6 +256,13 @@ def main() -> None:
         "--weights", type=parse_weights, default={}, help="relative frequency by skill, such as arithmetic=8,capitals=4"
     )
     parser.add_argument("--longest", type=int, default=14, help="maximum number of samples in a long conversation")
+    parser.add_argument(
+        "--products",
+        choices=("bfloat16", "float32"),
+        default="bfloat16",
+        help="inputs of matrix products; float32 is faster on CPUs without units for bfloat16",
+    )
+    parser.add_argument("--other", type=Path, help="work folder of another run, to average parameters with each minute")
     args = parser.parse_args()
     config = TrainingConfig(
         minutes=args.minutes,
@@ -279,8 +272,10 @@ def main() -> None:
         optimizer=args.optimizer,
         decay=args.decay,
         longest=args.longest,
+        products=args.products,
     )
-    run(config, args.work, args.start, args.weights)
+    exchange = Exchange(args.work, args.other, every=60) if args.other else None
+    run(config, args.work, args.start, args.weights, exchange)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
 from tools.training import data
 from tools.training.mixed import mixed_precision
+from tools.training.optimizer import optimizer
 from tools.training.pack import Packer, encode, parse_layout
 from tools.training.sample import Sample, assistant, user
 from tools.training.tokenizer import corpus, train
-from tools.training.train import init, make_step, optimizer, packed_attention
+from tools.training.train import init, make_step, packed_attention
 
 LAYOUT = parse_layout("2x96,1x192")
 
@@ -31,6 +32,20 @@ def test_only_assistant_turns_are_learned(tokenizer: Tokenizer) -> None:
     sample = Sample(skill="", key="", messages=(user("Hi"), assistant("Yes."), user("So?"), assistant("No.")))
     ids, learned = encode(tokenizer, sample)
     assert tokenizer.decode(ids[learned].tolist(), skip_special_tokens=False) == "Yes.<|im_end|>No.<|im_end|>"
+
+
+def test_what_a_response_format_dictates_is_not_learned(tokenizer: Tokenizer) -> None:
+    answer = '{"name": "Bob", "age": 34}'
+    sample = Sample(skill="", key="", messages=(user("Bob, 34"), assistant(answer)), given=("{", '"name":', '"age":'))
+    ids, learned = encode(tokenizer, sample)
+    text = tokenizer.decode(ids[learned].tolist(), skip_special_tokens=False)
+    assert "name" not in text and "age" not in text and "Bob" in text and "34" in text
+    assert text.endswith("}<|im_end|>")
+
+
+def test_batches_are_nearly_full(tokenizer: Tokenizer) -> None:
+    packer = Packer(data.stream(1), tokenizer, parse_layout("6x128,2x384,1x640"))
+    assert min((packer.batch().segments > 0).mean() for _ in range(5)) > 0.9
 
 
 def test_targets_follow_their_inputs(tokenizer: Tokenizer) -> None:

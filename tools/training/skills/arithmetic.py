@@ -1,4 +1,4 @@
-"""Sums and differences of numbers with up to two digits."""
+"""Sums and differences of numbers with up to two digits, and with three."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from random import Random
 from tools.training.sample import Sample, assistant, user
 from tools.training.skills import words
 
-SKILL = "arithmetic"
+SKILL, LONG = "arithmetic", "three digits"
 
 PLUS = (
     "What is {a} + {b}?",
@@ -74,9 +74,41 @@ def operands(rng: Random) -> tuple[int, str, int]:
 def sample(rng: Random, a: int, sign: str, b: int) -> Sample:
     """Returns a question for `a sign b` with its answer. The key is the pair of numbers with the sign."""
     messages = (user(question(rng, a, sign, b)), assistant(equation(a, sign, b)))
-    return Sample(skill=SKILL, key=f"{a}{sign}{b}", messages=messages)
+    return Sample(skill=LONG if max(a, b) > 99 else SKILL, key=f"{a}{sign}{b}", messages=messages)
 
 
 def make(rng: Random) -> Sample:
     """Returns a random question with its answer. The key is the pair of numbers with the sign."""
     return sample(rng, *operands(rng))
+
+
+def columns(a: int, sign: str, b: int) -> str:
+    """Returns the work for `a sign b`, digit by digit from the right, such as `7 + 8 = 15, 4 + 6 + 1 = 11`
+
+    `a` is not less than `b` in a difference. Its digits are written with what they borrow: `17 - 8 = 9, 3 - 2 = 1`
+    """
+    steps, carry = [], 0
+    for place in range(len(str(max(a, b)))):
+        x, y = a // 10**place % 10, b // 10**place % 10
+        if sign == "+":
+            steps.append(f"{x} + {y}{' + 1' if carry else ''} = {x + y + carry}")
+            carry = (x + y + carry) // 10
+        else:
+            x -= carry
+            carry = int(x < y)
+            steps.append(f"{x + 10 * carry} - {y} = {x + 10 * carry - y}")
+    return ", ".join(steps)
+
+
+def make_long(rng: Random) -> Sample:
+    """Returns a question about numbers below 1000, at least one of which has three digits.
+
+    The answer shows the work. No number is subtracted from a smaller one. The key is the pair of numbers with the sign.
+    """
+    a, b, sign = rng.randrange(100, 1000), rng.randrange(10 ** rng.choice((1, 2, 3, 3, 3))), rng.choice("+-")
+    if sign == "-":
+        a, b = max(a, b), min(a, b)
+    elif rng.random() < 0.3:
+        a, b = b, a
+    answer = f"{columns(a, sign, b)}, so {equation(a, sign, b)}"
+    return Sample(skill=LONG, key=f"{a}{sign}{b}", messages=(user(question(rng, a, sign, b)), assistant(answer)))

@@ -13,7 +13,7 @@ _REPEAT = ("Repeat: {}", "Repeat after me: {}", "Say {}", "Write {}", "Copy this
 
 def make(rng: Random) -> Sample:
     """Returns an exercise for training only: words to repeat, or a list of sums."""
-    return _sums(rng) if rng.random() < 0.5 else _repeat(rng)
+    return _sums(rng) if rng.random() < 0.6 else _repeat(rng)
 
 
 def _repeat(rng: Random) -> Sample:

@@ -46,7 +46,7 @@ def make(rng: Random) -> Sample:
 
     Its `key` is the value of the sentence's first field.
     """
-    text, fields = rng.choice((_person, _person, _person, _order, _meeting, _worker, _listing))(rng)
+    text, fields = sentence(rng)
     wanted = rng.sample(list(fields), rng.randint(1, len(fields)))
     if rng.random() < 0.4:
         wanted = [name for name in fields if name in wanted]  # the order of the sentence
@@ -54,12 +54,17 @@ def make(rng: Random) -> Sample:
     key = str(next(iter(fields.values())))
     draw = rng.random()
     if draw < 0.15:
-        asked = rng.choice(UNDER_SYSTEM).format(fields=_named(rng, wanted), text=text)
+        asked = words.casual(rng, rng.choice(UNDER_SYSTEM)).format(fields=_named(rng, wanted), text=text)
         return _sample(key, asked, answer).with_system(rng.choice(SYSTEM))
     if draw < 0.25:
         system = rng.choice(("Extract {} as JSON.", "Return {} as JSON.", "Answer with a JSON object with {}."))
         return _sample(key, text, answer).with_system(system.format(_named(rng, wanted)))
-    return _sample(key, rng.choice(ASK).format(fields=_named(rng, wanted), text=text), answer)
+    return _sample(key, words.casual(rng, rng.choice(ASK)).format(fields=_named(rng, wanted), text=text), answer)
+
+
+def sentence(rng: Random) -> tuple[str, Fields]:
+    """Returns a text with its fields, in the order of the text."""
+    return rng.choice((_person, _person, _person, _order, _meeting, _worker, _listing))(rng)
 
 
 def _sample(key: str, asked: str, answer: str) -> Sample:

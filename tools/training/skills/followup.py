@@ -96,7 +96,8 @@ def _capital(rng: Random) -> Sample:
             "Now {}.",
             "And what about {}?",
         )
-    ).format(second)
+    )
+    text = words.casual(rng, text).format(second)
     return _sample(
         f"{first}:{second}",
         user(capitals.forward(rng, first)),
@@ -122,7 +123,7 @@ def _sum(rng: Random) -> Sample:
             and not arithmetic.sample(rng, total, then, c).held_out
         ):
             break
-    text = rng.choice(DOUBLE) if double else rng.choice(STEP[then]).format(c)
+    text = words.casual(rng, rng.choice(DOUBLE) if double else rng.choice(STEP[then])).format(c)
     return _sample(
         f"{a}{sign}{b}{then}{c}",
         user(arithmetic.question(rng, a, sign, b)),
@@ -141,10 +142,10 @@ def _fact(rng: Random) -> Sample:
     )
     return _sample(
         f"{name}:{value}",
-        user(told.format(name, value)),
+        user(words.casual(rng, told).format(name, value)),
         assistant(f"I will remember that your {name} is {value}."),
         *_filler(rng),
-        user(asked.format(name)),
+        user(words.casual(rng, asked).format(name)),
         assistant(f"Your {name} is {value}."),
     )
 
@@ -156,7 +157,7 @@ def _name(rng: Random) -> Sample:
         user(said),
         assistant(reply),
         *_filler(rng),
-        user(rng.choice(NAME)),
+        user(words.casual(rng, rng.choice(NAME))),
         assistant(f"Your name is {name}."),
     )
 
@@ -165,18 +166,29 @@ def _asked(rng: Random) -> Sample:
     before = trained(rng.choice((arithmetic, capitals, about, unknown)).make, rng)
     turns = tuple(m for m in before.messages if m["role"] != "system")
     answer = f'You asked: "{turns[0]["content"]}"'
-    return _sample(f"asked:{turns[0]['content']}", *_filler(rng, 1), *turns, user(rng.choice(ASKED)), assistant(answer))
+    return _sample(
+        f"asked:{turns[0]['content']}",
+        *_filler(rng, 1),
+        *turns,
+        user(words.casual(rng, rng.choice(ASKED))),
+        assistant(answer),
+    )
 
 
 def _not_told(rng: Random) -> Sample:
     filler = _filler(rng)
     key = "".join(m["content"] for m in filler)
     if rng.random() < 0.5:
-        return _sample(f"untold:{key}", *filler, user(rng.choice(NAME)), assistant("You have not told me your name."))
+        return _sample(
+            f"untold:{key}",
+            *filler,
+            user(words.casual(rng, rng.choice(NAME))),
+            assistant("You have not told me your name."),
+        )
     name, _ = rng.choice(FACTS)
     return _sample(
         f"untold:{name}:{key}",
         *filler,
-        user(f"What is my {name}?"),
+        user(words.casual(rng, f"What is my {name}?")),
         assistant(f"You have not told me your {name}."),
     )

@@ -9,7 +9,10 @@ from tools.training.skills import words
 from tools.training.skills.texts import exchanges
 
 SKILL = "small talk"
-ABILITIES = "answer questions about jaxchat, add and subtract, name capitals, extract fields to JSON and call tools"
+ABILITIES = (
+    "answer questions about jaxchat, add and subtract, name capitals, write lists and short stories, extract fields to "
+    "JSON and call tools"
+)
 EXCHANGES = exchanges("small_talk.txt")
 
 
@@ -22,9 +25,9 @@ def make(rng: Random) -> Sample:
     elif rng.random() < 0.2:
         text = text.rstrip("?")
     case = rng.random()
-    if case < 0.25:
-        text = text.lower()
-    elif case < 0.3:
+    if case < 0.35:
+        text = words.casual(rng, text, often=1.0)
+    elif case < 0.4:
         text = text.upper()
     if rng.random() < 0.25:
         text = rng.choice(("Well, ", "So, ", "Oh, ", "And ", "Um, ", "Hey, ")) + text
@@ -48,4 +51,4 @@ def told_name(rng: Random) -> tuple[str, str, str]:
             "my name is {}",
         )
     )
-    return said.format(name), f"Nice to meet you, {name}!", name
+    return words.casual(rng, said).format(name), f"Nice to meet you, {name}!", name

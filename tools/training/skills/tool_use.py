@@ -24,7 +24,7 @@ def make_call(rng: Random) -> Sample:
     tool, declared, name = _declared(rng)
     if len(tool.params) == 1 and rng.random() < 0.06:
         return _two_calls(rng, tool, declared, name)
-    asked, arguments = _ask(rng, tool)
+    asked, arguments = ask(rng, tool)
     return Sample(
         skill=CALL,
         key=f"{name}{arguments}",
@@ -48,7 +48,7 @@ def make_decline(rng: Random) -> Sample:
         tool, asked = None, trained(unknown.make, rng).messages[0]["content"]
     else:
         tool = rng.choice(TOOLS)
-        asked, _ = _ask(rng, tool)
+        asked, _ = ask(rng, tool)
     tools = tuple(t.declaration(rng) for t in _others(rng, tool, rng.choice((0, 1, 1, 2, 3))))
     answer = NO_TOOL if tools else unknown.ANSWER
     return Sample(skill=DECLINE, key=asked, messages=(user(asked), assistant(answer)), tools=tools)
@@ -80,7 +80,7 @@ def make_session(rng: Random) -> Sample:
     while len(messages) < length:
         index, other = rng.randrange(len(tools)), invented(rng) if rng.random() < 0.2 else rng.choice(TOOLS)
         if rng.random() < declines and not any(_clash(tool, other) for tool in tools):
-            asked, _ = _ask(rng, other)
+            asked, _ = ask(rng, other)
             if not Sample(skill=DECLINE, key=asked, messages=()).held_out:
                 messages += (user(asked), assistant(NO_TOOL))
             continue
@@ -95,7 +95,7 @@ def _round(rng: Random, tool: Tool, name: str) -> tuple[tuple[Message, ...], str
 
     Returns None if the call is held out, or the answer names an argument that the request does not state.
     """
-    asked, arguments = _ask(rng, tool)
+    asked, arguments = ask(rng, tool)
     stated = all(slot in arguments or f"{{{slot}}}" not in tool.answer for slot in tool.params)
     if not stated or Sample(skill=CALL, key=f"{name}{arguments}", messages=()).held_out:
         return None
@@ -103,8 +103,8 @@ def _round(rng: Random, tool: Tool, name: str) -> tuple[tuple[Message, ...], str
     content = arguments | returned if rng.random() < 0.4 else dict(returned)
     if rng.random() < 0.15:
         content[words.made_up(rng)] = rng.randrange(100)
-    shown = {slot: _shown(value) for slot, value in (arguments | returned).items()}
-    answer = assistant(tool.answer.format(**shown))
+    texts = {slot: shown(value) for slot, value in (arguments | returned).items()}
+    answer = assistant(tool.answer.format(**texts))
     turns = (user(asked), calls((name, arguments)), result(json.dumps(content, ensure_ascii=False)), answer)
     return turns, f"{name}{arguments}{returned}"
 
@@ -148,23 +148,24 @@ def _alike(tool: Tool, other: Tool) -> bool:
     return {tool.names[0], other.names[0]} in pairs
 
 
-def _ask(rng: Random, tool: Tool) -> tuple[str, Arguments]:
+def ask(rng: Random, tool: Tool) -> tuple[str, Arguments]:
     """Returns a request and the arguments that the request states, in the order of the tool's parameters."""
-    template = rng.choice(tool.asks)
+    template = words.casual(rng, rng.choice(tool.asks), slips=0.25 if tool in TOOLS else 0.0)
     arguments = {name: p.fill(rng) for name, p in tool.params.items() if f"{{{name}}}" in template}
-    asked = template.format(**{name: _shown(value) for name, value in arguments.items()})
+    asked = template.format(**{name: shown(value) for name, value in arguments.items()})
     if not asked.startswith("{") and rng.random() < 0.15:
         asked = rng.choice(("Hi! ", "Hello, ", "Please: ", "Hey, ", "Ok. ")) + asked
     return asked, arguments
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Returns a value as requests and answers write it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _two_calls(rng: Random, tool: Tool, declared: tuple[dict[str, Any], ...], name: str) -> Sample:
     """Returns a turn with two requests for a tool, and its answer with two calls."""
-    (first, one), (second, two) = _ask(rng, tool), _ask(rng, tool)
+    (first, one), (second, two) = ask(rng, tool), ask(rng, tool)
     asked = f"{first} {rng.choice(('And', 'Also:', 'Then:'))} {second}"
     return Sample(
         skill=CALL,

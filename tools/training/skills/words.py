@@ -77,8 +77,70 @@ def listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+_SHORT = {
+    "what is": "whats",
+    "who are you": "who r u",
+    "do you": "do u",
+    "i am": "im",
+    "please": "pls",
+    "what are": "whatre",
+    "thank you": "ty",
+    "thanks": "thx",
+    "can you": "can u",
+    "cannot": "cant",
+    "does not": "doesnt",
+    "okay": "ok",
+    "you are": "youre",
+    "good morning": "gm",
+    "how do i": "how to",
+}
+
+
+def casual(rng: Random, text: str, often: float = 0.3, slips: float = 0.25) -> str:
+    """Returns a request as it is often typed: in lower case, without a mark at its end, sometimes with a slip.
+
+    Fields such as `{name}` stay as they are.
+
+    Args:
+        rng: source of the changes.
+        text: the request, or a template of it.
+        often: probability of a change.
+        slips: probability of a slip in a changed request.
+    """
+    if rng.random() >= often:
+        return text
+    if rng.random() < slips:
+        text = _slip(rng, text)
+    if rng.random() < 0.9:
+        text = text.lower()
+    if rng.random() < 0.8:
+        text = text.rstrip("?.!")
+    fitting = [long for long in _SHORT if long in text]
+    if fitting and rng.random() < 0.3:
+        long = rng.choice(fitting)
+        text = text.replace(long, _SHORT[long])
+    return text
+
+
+def _slip(rng: Random, text: str) -> str:
+    """Returns `text` with one letter of a lower-case word swapped, dropped or doubled."""
+    parts = text.split(" ")
+    fitting = [
+        i for i, part in enumerate(parts) if len(part) > 3 and part.isascii() and part.isalpha() and part.islower()
+    ]
+    if not fitting:
+        return text
+    index = rng.choice(fitting)
+    word, place = parts[index], rng.randrange(1, len(parts[index]) - 1)
+    head, tail = word[:place], word[place:]
+    parts[index] = rng.choice((head + tail[1] + tail[0] + tail[2:], head + tail[1:], head + tail[0] + tail))
+    return " ".join(parts)
+
+
 def vary(rng: Random, text: str) -> str:
-    """Returns `text` with slight random changes: case of the first letter, final punctuation, a greeting."""
+    """Returns `text` with slight random changes: case of its first letter, final mark, a greeting, careless typing."""
+    if (typed := casual(rng, text)) != text:
+        return typed
     if rng.random() < 0.25 and not text.startswith(("I ", "I'")):
         text = text[0].lower() + text[1:]
     if rng.random() < 0.2:
