@@ -44,7 +44,7 @@ CASES = (
     Case(model="qwen3-30b-a3b", topology="v5e:2x4"),
     Case(model="qwen3-30b-a3b", topology="v6e:2x4"),
     Case(model="qwen3-30b-a3b", topology="v5p:2x2x2"),
-    # Heads of 256, which tokamax's kernel computes.
+    # Heads of 256, which tokamax's kernel computes: from Python 3.12 on.
     Case(model="gemma-3-12b", topology="v5e:2x4"),
     Case(model="gemma-3-12b", topology="v6e:2x4"),
     Case(model="gemma-3-12b", topology="v5p:2x2x2"),
