@@ -1,4 +1,4 @@
-"""A connection from a command to a REST server, by aiohttp, which the extra `bench` installs."""
+"""A connection from a command to a REST server, by aiohttp."""
 
 from __future__ import annotations
 

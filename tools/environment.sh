@@ -72,7 +72,8 @@ check() {
 install() {
   folder=$1
   shift
-  "$folder/bin/python" -m pip install --quiet --constraint "constraints/$(series "$folder/bin/python").txt" "$@"
+  # `compat`: scripts in a folder that holds this clone import the package, not the folder of the same name.
+  "$folder/bin/python" -m pip install --quiet --config-settings editable_mode=compat --constraint "constraints/$(series "$folder/bin/python").txt" "$@"
 }
 
 case "$1" in

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 _EXTRAS = {
-    "aiohttp": "bench",
     "huggingface_hub": "hub",
     "msgpack": "kv-events",
     "matplotlib": "plot",

@@ -29,6 +29,8 @@ def configure(config: LogConfig) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if config.log_format == "json" else logging.Formatter(_TEXT))
     logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
+    if config.log_level == "info":  # on this level jax names each kind of device that it did not find
+        logging.getLogger("jax").setLevel(logging.WARNING)
 
 
 def notices(config: LogConfig) -> Callable[[str], None]:

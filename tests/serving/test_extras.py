@@ -24,7 +24,7 @@ from serving.cli.main import main
 sys.exit(main(sys.argv[2:]))
 """
 MULTIHOST = ["--processes", "2", "--process-id", "1", "--coordinator", "127.0.0.1:1"]
-SERVE = ["serve", "--rest-port", "none", "--cache-dir", "none"]
+SERVE = ["serve", "--grpc-port", "0", "--rest-port", "none", "--cache-dir", "none"]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ SERVE = ["serve", "--rest-port", "none", "--cache-dir", "none"]
         ("jax", ["plan", "bundled", "--topology", "v5e:1x1"], "jax is missing: pip install jaxchat"),
         ("orbax", ["convert", "no-such-owner/no-such-model", "x"], "need `pip install 'jaxchat[orbax]'`"),
         ("grpc_health", SERVE, "grpc_health is missing: pip install jaxchat"),
-        ("starlette", ["serve"], "starlette, uvicorn and prometheus_client"),
+        ("starlette", ["serve", "--grpc-port", "0", "--rest-port", "0"], "starlette, uvicorn and prometheus_client"),
     ],
 )
 def test_a_missing_package_is_one_line(module: str, arguments: list[str], advice: str) -> None:
