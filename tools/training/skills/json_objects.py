@@ -182,7 +182,7 @@ def same_shape(expected: Any, value: Any) -> bool:
 def make_exercise(rng: Random) -> Sample:
     """Returns an answer whose form a response format dictates, for training only.
 
-    A response format is no part of the prompt. So what it dictates, the opening brace or the keys, is not learned here:
+    The prompt does not show a response format. So what it dictates, the opening brace or the keys, is not learned here:
     outside of such an answer it would be wrong.
     """
     draw = rng.random()
