@@ -61,9 +61,10 @@ def test_a_session_that_cannot_start_leaves_no_thread(monkeypatch):
         raise RuntimeError("no memory for a thread")
 
     monkeypatch.setattr(session, "start", start)
+    before = {*threading.enumerate()}
     with pytest.raises(RuntimeError, match="no memory"):
         LocalTransport(session)
-    assert "jaxchat-loop" not in {thread.name for thread in threading.enumerate()}
+    assert "jaxchat-loop" not in {thread.name for thread in {*threading.enumerate()} - before}
 
 
 class Greeting(pydantic.BaseModel):
