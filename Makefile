@@ -48,6 +48,10 @@ $(VENV)/.run-stamp: $(PINS) | venv
 
 $(VENV)/.dev-stamp: $(PINS) | venv
 	tools/environment.sh install $(VENV) --editable '.[dev]'
+	touch $@ $(VENV)/.docs-stamp $(VENV)/.run-stamp
+
+$(VENV)/.docs-stamp: $(PINS) | venv
+	tools/environment.sh install $(VENV) --editable '.[docs]'
 	touch $@ $(VENV)/.run-stamp
 
 # `exec`: signals reach the server itself, and make leaves no orphan.
@@ -106,10 +110,10 @@ clients: $(VENV)/.dev-stamp
 	$(BIN)/python -m tools.clients $(ARGS)
 
 # The variable hides an advertisement for another program.
-docs: $(VENV)/.dev-stamp
+docs: $(VENV)/.docs-stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-docs-serve: $(VENV)/.dev-stamp
+docs-serve: $(VENV)/.docs-stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --dev-addr localhost:$(DOCS_PORT)
 
 docs-test: $(VENV)/.dev-stamp

@@ -73,7 +73,9 @@ install() {
   folder=$1
   shift
   # `compat`: scripts in a folder that holds this clone import the package, not the folder of the same name.
-  "$folder/bin/python" -m pip install --quiet --config-settings editable_mode=compat --constraint "constraints/$(series "$folder/bin/python").txt" "$@"
+  echo "installing into $folder, which takes from half a minute to several"
+  "$folder/bin/python" -m pip install --quiet --config-settings editable_mode=compat \
+    --constraint "constraints/$(series "$folder/bin/python").txt" "$@"
 }
 
 case "$1" in

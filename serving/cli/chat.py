@@ -117,7 +117,7 @@ class _ServerModels(Models):
         except ChatError as error:
             if "failed to connect" not in str(error):
                 raise
-            advice = "is it running, and does it want --tls or not?"
+            advice = "is it running, is this the port of gRPC, and does it want --tls or not?"
             raise ValueError(f"no server answers at {self._args.connect}: {advice}") from None
 
     def open(self, name: str) -> Answerer:

@@ -80,5 +80,5 @@ def _effort(request: v1.ChatCompletionRequest, *, known: bool, twice: bool) -> s
     if twice:
         raise invalid(EFFORT, f"also given as {FIELD}.{EFFORT}. Give only one of the two.")
     if not known:
-        raise unsupported(EFFORT, f"The model's chat template does not read it, got {effort!r}.")
+        raise unsupported(EFFORT, f"This model's chat template does not read levels of effort, got {effort!r}.")
     return effort

@@ -75,7 +75,7 @@ def test_the_template_for_tools_reads_its_own_variables() -> None:
 @pytest.mark.parametrize(
     ("text", "effort", "template", "code", "says"),
     [
-        (None, v1.REASONING_EFFORT_HIGH, SILENT, "unsupported_parameter", "does not read it, got 'high'"),
+        (None, v1.REASONING_EFFORT_HIGH, SILENT, "unsupported_parameter", "does not read levels of effort, got 'high'"),
         (None, v1.REASONING_EFFORT_UNSPECIFIED, TEMPLATE, None, "got none"),
         ('{"reasoning_effort": "low"}', v1.REASONING_EFFORT_HIGH, TEMPLATE, None, "only one"),
     ],

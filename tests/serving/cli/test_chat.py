@@ -71,7 +71,8 @@ def test_a_server_that_does_not_answer() -> None:
     )
     assert result.returncode == 1
     assert result.stderr == (
-        "jaxchat: no server answers at 127.0.0.1:1: is it running, and does it want --tls or not?\n"
+        "jaxchat: no server answers at 127.0.0.1:1: "
+        "is it running, is this the port of gRPC, and does it want --tls or not?\n"
     )
 
 

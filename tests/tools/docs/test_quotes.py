@@ -13,7 +13,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs/troubleshooting.md").read_text("utf-8")
 PLACEHOLDER = re.compile(r"\b[A-Z_]+\b|\b\d+\b|'[a-z_]+'|--|\.\.\.|\. |\[|\]")
-SYSTEM = ("Address already in use",)  # of the operating system
 OTHERS = ("pip install", "git lfs", "Authorization", "GET /", "--")
 
 
@@ -41,8 +40,6 @@ def quotes() -> Iterator[str]:
 
 def fragments(quote: str) -> list[str]:
     """Returns the parts of a message between its placeholders."""
-    for text in SYSTEM:
-        quote = quote.replace(text, "")
     parts = (part.strip(" :'\",.()?#/") for part in PLACEHOLDER.split(quote))
     return [part for part in parts if len(part) > 3]
 
