@@ -124,7 +124,7 @@ def rest_server(
     Raises:
         ValueError: the settings turn REST off.
     """
-    from serving.rest import create_app  # the extra `rest`
+    from serving.rest import create_app  # late: a server of gRPC alone needs no REST packages
     from serving.rest.server import RestServer
 
     if config.rest_port is None:
@@ -147,7 +147,7 @@ def url(server: RestServer) -> str:
 
 
 def _metrics_server(metrics: Metrics, host: str, port: int, tls: ServerTls | None) -> RestServer:
-    from serving.rest.metrics import create_metrics_app  # the extra `rest`
+    from serving.rest.metrics import create_metrics_app
     from serving.rest.server import RestServer
 
     return RestServer(create_metrics_app(metrics), host=host, port=port, tls=tls, flag="--metrics-port")

@@ -1,4 +1,4 @@
-"""The REST server as an ASGI application: `create_app(backend)`. Requires the extra `rest`."""
+"""The REST server as an ASGI application: `create_app(backend)`."""
 
 from serving.rest.app import create_app
 
