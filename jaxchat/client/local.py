@@ -107,7 +107,7 @@ class LocalTransport:
     @property
     def facts(self) -> list[tuple[str, str]]:
         """The lines of the start-up message, as (name, value), and the present load."""
-        return [*self.session.summary(), ("load", self.session.stats.load)]
+        return self._calls.facts
 
     def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
         return self.run(self._calls.complete(request, timeout))

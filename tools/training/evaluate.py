@@ -53,10 +53,7 @@ def in_process(directory: Path, temperature: float, **engine: Any) -> Answer:
     client, pool = jaxchat.load(str(directory), slots=SLOTS, **engine), ThreadPoolExecutor(SLOTS)
 
     def one(sample: Sample) -> Message:
-        extra: dict[str, Any] = {"tools": list(sample.tools)} if sample.tools else {}
-        if sample.response_format:
-            extra["response_format"] = sample.response_format
-        params = {"messages": sample.prompt, "temperature": temperature, "seed": 1, **extra}
+        params = {**sample.request, "temperature": temperature, "seed": 1}
         reply = client.chat.completions.create(**params).choices[0].message
         named = [
             {"function": {"name": c.function.name, "arguments": c.function.arguments}} for c in reply.tool_calls or []

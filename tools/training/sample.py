@@ -57,6 +57,16 @@ class Sample:
         return list(self.messages[:-1])
 
     @property
+    def request(self) -> dict[str, Any]:
+        """The fields of a chat request for the answer, without `model` and settings of sampling."""
+        fields: dict[str, Any] = {"messages": self.prompt}
+        if self.tools:
+            fields["tools"] = list(self.tools)
+        if self.response_format:
+            fields["response_format"] = self.response_format
+        return fields
+
+    @property
     def answer(self) -> Message:
         """The expected assistant turn."""
         return self.messages[-1]

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import jaxchat
 import jaxchat.bundled
@@ -50,11 +49,7 @@ class Asker:
         self._pool = ThreadPoolExecutor(SLOTS)
 
     def _ask(self, sample: Sample, seed: int) -> tuple[str, int]:
-        params: dict[str, Any] = {"messages": sample.prompt, "temperature": self._temperature, "seed": seed}
-        if sample.tools:
-            params["tools"] = list(sample.tools)
-        if sample.response_format:
-            params["response_format"] = sample.response_format
+        params = {**sample.request, "temperature": self._temperature, "seed": seed}
         answer = self._client.chat.completions.create(**params)
         return answer.choices[0].message.content or "", answer.usage.completion_tokens
 

@@ -124,8 +124,7 @@ class KVLoop:
             tiling: the tiling of the kernel.
         """
         page, width = cache[0].shape[2:]
-        scale = width**-0.5 if spec.scale is None else spec.scale
-        return KVLoop(spec, scale, tiling.keys(page, padded_width(width), q.dtype.itemsize), tiling)
+        return KVLoop(spec, spec.scale_for(width), tiling.keys(page, padded_width(width), q.dtype.itemsize), tiling)
 
     def splits(self, first: Array, end: Array) -> Array:
         """Returns the number of splits for the keys at positions `first` to `end - 1`.

@@ -24,8 +24,11 @@ class AttentionSpec:
 
     def scaled(self, q: Array) -> Array:
         """Returns the queries `q[..., d]` in f32, multiplied by the scale."""
-        scale = q.shape[-1] ** -0.5 if self.scale is None else self.scale
-        return q.astype(jnp.float32) * scale
+        return q.astype(jnp.float32) * self.scale_for(q.shape[-1])
+
+    def scale_for(self, width: int) -> float:
+        """Returns the scale of scores of heads with a width of d."""
+        return width**-0.5 if self.scale is None else self.scale
 
     def capped(self, scores: Array) -> Array:
         """Returns `scores`, f32 of any shape, with the cap applied."""

@@ -106,7 +106,7 @@ class RaggedAttention:
                 table,
                 bounds,
                 used[None],
-                sm_scale=shape.head_dim**-0.5 if spec.scale is None else spec.scale,
+                sm_scale=spec.scale_for(shape.head_dim),
                 sliding_window=spec.window or None,
                 soft_cap=spec.cap or None,
                 num_kv_pages_per_block=blocks,
@@ -133,9 +133,13 @@ def _side_by_side(k: Array, v: Array) -> Array:
     return jnp.stack([_padded_heads(k), _padded_heads(v)], axis=2).reshape(len(k), -1, LANES)
 
 
+def padding_note(width: int, padded: int) -> str:
+    """Returns the end of a note about a kernel: how heads are padded, or "" if they are not."""
+    return "" if width == padded else f", heads padded from {width} to {padded}"
+
+
 def _note(target: AttentionTarget) -> str:
-    width = target.shape.head_dim
-    return "Pallas kernel on a TPU" + ("" if width == LANES else f", heads padded from {width} to {LANES}")
+    return "Pallas kernel on a TPU" + padding_note(target.shape.head_dim, LANES)
 
 
 RAGGED = AttentionFactory(

@@ -28,6 +28,7 @@ from jaxchat.compat import tokamax_paged_attention
 from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, AttentionTarget, Cache, Shapes
 from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.spec import AttentionSpec
+from jaxchat.kernels.attention.tpu_ragged import padding_note
 
 Kernel = Callable[..., tuple[Array, Array]]
 LANES = 128
@@ -197,7 +198,7 @@ class TokamaxAttention:
                 page_indices=table.ravel(),
                 cu_q_lens=bounds,
                 distribution=kinds,
-                sm_scale=shape.head_dim**-0.5 if spec.scale is None else spec.scale,
+                sm_scale=spec.scale_for(shape.head_dim),
                 sliding_window=spec.window or None,
                 soft_cap=spec.cap or None,
                 skip_kv_update=True,  # the pages hold the keys and values of all queries already
@@ -232,8 +233,7 @@ def _limited(x: Array) -> Array:
 
 
 def _note(target: AttentionTarget) -> str:
-    width, padded = target.shape.head_dim, _padded_width(target.shape)
-    return "tokamax's Pallas kernel on a TPU" + ("" if width == padded else f", heads padded from {width} to {padded}")
+    return "tokamax's Pallas kernel on a TPU" + padding_note(target.shape.head_dim, _padded_width(target.shape))
 
 
 TOKAMAX = AttentionFactory(
