@@ -43,14 +43,23 @@ class DecodeBatch:
             sequence: the sequence.
             drafts: guesses of its next tokens, in order, without stop tokens.
         """
-        mask = sequence.next_mask(self._words) if sequence.constrained else None
-        self._add_row(sequence, _NO_DRAFT, mask)
+        mask = sequence.next_mask(self._words)
         if mask is None:
-            self._add_free_drafts(sequence, drafts)
-        elif not sequence.constraint_failed:
+            self._add_free(sequence, drafts)
+            return
+        self._add_row(sequence, _NO_DRAFT, mask)
+        if not sequence.constraint_failed:
             self._add_masked_drafts(sequence, drafts, mask)
 
-    def _add_free_drafts(self, sequence: Sequence, drafts: list[int]) -> None:
+    def _add_free(self, sequence: Sequence, drafts: list[int]) -> None:
+        rows = [_NO_DRAFT, *drafts]
+        if self._kv_cache.room(sequence) >= len(rows):  # the usual case, all rows at once to save time
+            self._new_pages += [-1] * len(rows)
+            self.sequences += [sequence] * len(rows)
+            self._drafts += rows
+            sequence.dispatched += len(rows)
+            return
+        self._add_row(sequence, _NO_DRAFT, None)
         for draft in drafts:
             if not self._kv_cache.reserve_next(sequence):
                 return

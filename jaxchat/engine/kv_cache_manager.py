@@ -54,6 +54,10 @@ class KVCacheManager:
         self.extend(sequence, sequence.position + 1)
         return sequence.pages[-1]
 
+    def room(self, sequence: Sequence) -> int:
+        """Returns for how many next tokens the sequence's pages have room."""
+        return len(sequence.pages) * self.page_size - sequence.position
+
     def needs_page(self, sequence: Sequence) -> bool:
         """Returns whether the next token needs another page."""
         return sequence.position == len(sequence.pages) * self.page_size

@@ -6,6 +6,7 @@ code that is edited, names and facts.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import cached_property
 
 import numpy as np
@@ -62,11 +63,11 @@ class PromptIndex:
         return list(self.tokens.tolist())
 
     @cached_property
-    def _tokens_by_key(self) -> tuple[np.ndarray, np.ndarray]:
+    def _tokens_by_key(self) -> tuple[memoryview, memoryview]:
         return _sorted(self.tokens[:-1].astype(np.int64))
 
     @cached_property
-    def _runs_by_key(self) -> tuple[np.ndarray, np.ndarray]:
+    def _runs_by_key(self) -> tuple[memoryview, memoryview]:
         count = max(0, len(self.tokens) - _RUN)
         keys = np.zeros(count, np.int64)
         for first in range(_RUN):
@@ -219,13 +220,13 @@ def _key(tokens: list[int]) -> int:
     return ((tokens[0] << _ID_BITS | tokens[1]) << _ID_BITS | tokens[2]) & _RUN_BITS
 
 
-def _sorted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sorted(keys: np.ndarray) -> tuple[memoryview, memoryview]:
     """Sorts keys, i64 `[n]`, and returns them with the index that each had before. Equal keys keep their order."""
     order = np.argsort(keys, kind="stable")
-    return keys[order], order
+    return memoryview(keys[order]), memoryview(order)  # a memoryview gives one element in less time than an array
 
 
-def _last(by_key: tuple[np.ndarray, np.ndarray], key: int, size: int) -> int:
+def _last(by_key: tuple[memoryview, memoryview], key: int, size: int) -> int:
     """Returns the index of the token after the last occurrence of a key, or -1 if the key does not occur.
 
     Args:
@@ -234,5 +235,5 @@ def _last(by_key: tuple[np.ndarray, np.ndarray], key: int, size: int) -> int:
         size: number of tokens that make a key.
     """
     keys, order = by_key
-    index = int(keys.searchsorted(key, side="right")) - 1
-    return int(order[index]) + size if index >= 0 and keys[index] == key else -1
+    index = bisect_right(keys, key) - 1
+    return order[index] + size if index >= 0 and keys[index] == key else -1

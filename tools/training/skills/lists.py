@@ -79,7 +79,8 @@ def _things(rng: Random) -> Sample:
     asked = rng.choice(_ASKS).format(count=said, title=title)
     if count is None and rng.random() < 0.5:
         asked = asked.replace("some ", "", 1)
-    answer = numbered(rng.sample(ITEMS[title], count or 5))
+    # In the order of the file, so that the last item alone tells which may follow. A small model learns that sooner.
+    answer = numbered(sorted(rng.sample(ITEMS[title], count or 5), key=ITEMS[title].index))
     return _sample(rng, asked[0].upper() + asked[1:], answer, title)
 
 
