@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxchat.kernels.once import computed_once
+
 
 @dataclass(frozen=True, kw_only=True)
 class RopeConfig:
@@ -135,9 +137,13 @@ def _proportional(base: np.ndarray, config: RopeConfig) -> np.ndarray:
 def rotation(config: RopeConfig, head_dim: int, positions: Array) -> RopeTables:
     """Returns the tables that rotate heads of `head_dim` dimensions at `positions[T]` (int32)."""
     frequency, magnitude = frequencies(config, head_dim)
-    angle = positions.astype(jnp.float32)[:, None, None] * frequency
+
+    def tables(positions: Array) -> tuple[Array, Array]:
+        angle = positions.astype(jnp.float32)[:, None, None] * frequency
+        return jnp.cos(angle) * magnitude, jnp.sin(angle) * magnitude
+
     scale = _query_scale(config, positions)[:, None, None] if config.query_beta else None
-    return RopeTables(jnp.cos(angle) * magnitude, jnp.sin(angle) * magnitude, scale, config.interleaved)
+    return RopeTables(*computed_once(tables, positions), scale, config.interleaved)
 
 
 def _query_scale(config: RopeConfig, positions: Array) -> Array:

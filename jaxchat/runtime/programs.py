@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from jaxchat.config import most_slices
 from jaxchat.kernels.attention.backend import Attended, AttentionBackend, Cache, ModelAttention
 from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.spec import AttentionSpec
+from jaxchat.kernels.once import computed_once
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.runtime.drafts import Drafts
 from jaxchat.runtime.packing import PackedLayout
@@ -93,14 +95,11 @@ def decode_program(
         drafts = Drafts.of(given["drafts"])
         slots = slots.add_pages(named, drafts.index, given["new_pages"], sizes.page_size)
         here = slots.take(named, drafts)
-        column = (here.position // sizes.page_size)[:, None]
-        page = jnp.take_along_axis(here.table, column, axis=1, mode="clip")[:, 0]
-        page = jnp.where(active, page, sizes.pages)
-        offset, lengths = here.position % sizes.page_size, here.position + 1
+        where, lengths = computed_once(partial(_places, sizes), here.position, here.table, active), here.position + 1
         cache = _Cache(
             pages,
             attention,
-            write=lambda backend, held, k, v: backend.write_tokens(held, k, v, page, offset),
+            write=lambda backend, held, k, v: backend.write_tokens(held, k, v, *where),
             read=lambda backend, q, held, form: backend.decode(q, held, here.table, lengths, active, form),
         )
         hidden = hidden_states(decoder, params, here.token, here.position, cache.attend)
@@ -115,6 +114,13 @@ def decode_program(
         return cache.pages, advanced, _packed(sampled)
 
     return decode
+
+
+def _places(sizes: EngineShapes, position: Array, table: Array, active: Array) -> tuple[Array, Array]:
+    """Returns the page of each row's token, and the token's place in the page. The page is N in unused rows."""
+    column = (position // sizes.page_size)[:, None]
+    page = jnp.take_along_axis(table, column, axis=1, mode="clip")[:, 0]
+    return jnp.where(active, page, sizes.pages), position % sizes.page_size
 
 
 def prefill_program(
@@ -161,10 +167,14 @@ def _page_writer(
 
     Entries of a page after the last token of a sequence get meaningless values. The null page is never written.
     """
-    tiles = batch.tiles(bucket, sizes.page_size)
-    page_ids = batch.tables[tiles.sequences, jnp.minimum(tiles.starts // sizes.page_size, sizes.table - 1)]
-    page_ids = jnp.where((tiles.counts > 0) & (page_ids > 0), page_ids, sizes.pages)
-    rows = tiles.rows.ravel()
+
+
+    def places(starts: Array, tables: Array, bounds: Array) -> tuple[Array, Array]:
+        tiles = RaggedBatch(tables, starts, bounds).tiles(bucket, sizes.page_size)
+        page_ids = tables[tiles.sequences, jnp.minimum(tiles.starts // sizes.page_size, sizes.table - 1)]
+        return tiles.rows.ravel(), jnp.where((tiles.counts > 0) & (page_ids > 0), page_ids, sizes.pages)
+
+    rows, page_ids = computed_once(places, batch.starts, batch.tables, batch.bounds)
     return lambda backend, held, k, v: backend.write_chunk(held, k[rows], v[rows], page_ids)
 
 
