@@ -71,7 +71,8 @@ class Client:
             ChatError: a parameter is unknown or invalid, or the call fails.
         """
         transport = self.open_transport()
-        return Tokenized.from_proto(transport.tokenize(build_tokenize_request(params)))
+        request = build_tokenize_request(params)
+        return Tokenized.from_proto(transport.tokenize(request), with_names=request.return_token_strs)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Returns the text of token ids, with the names of control tokens.

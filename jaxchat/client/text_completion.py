@@ -175,8 +175,8 @@ class Tokenized(AnswerObject):
     token_strs: tuple[str, ...] | None = None
 
     @classmethod
-    def from_proto(cls, proto: v1.TokenizeResponse) -> Self:
-        names = tuple(proto.token_strs) or None
+    def from_proto(cls, proto: v1.TokenizeResponse, *, with_names: bool) -> Self:
+        names = tuple(proto.token_strs) if with_names else None
         tokens = tuple(proto.tokens)
         return cls(proto=proto, count=proto.count, max_model_len=proto.max_model_len, tokens=tokens, token_strs=names)
 

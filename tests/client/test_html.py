@@ -108,7 +108,7 @@ def test_text_completions_and_token_ids_are_shown_too() -> None:
     assert html is not None and Parsed(html).text.startswith("ab") and "not predicted" in Parsed(html).titles[0]
     assert colours(html, 2) == [0, 0.5 if math.exp(-3) < 0.05 else 0.37]
     ids = v1.TokenizeResponse(count=2, max_model_len=9, tokens=[5, 6], token_strs=["<a>", "\u0120b\u010a"])
-    parsed = Parsed(Tokenized.from_proto(ids)._repr_html_())
+    parsed = Parsed(Tokenized.from_proto(ids, with_names=True)._repr_html_())
     assert parsed.text == "<a>␣b↵2 of 9 tokens" and parsed.titles == ["token id 5", "token id 6"]
 
 

@@ -65,6 +65,8 @@ def test_token_ids(tiny_place: Place, kind: str) -> None:
     assert list(found.tokens) == list(expected.tokens) and found.count == len(found.tokens) == len(found.token_strs)
     assert client.detokenize(found.tokens).startswith("<|im_start|>user\nhi<|im_end|>")
     assert client.tokenize(prompt="hi").model_dump()["token_strs"] is None
+    empty = client.tokenize(prompt="", add_special_tokens=False, return_token_strs=True)
+    assert empty.token_strs == () and empty.model_dump()["token_strs"] == []
     for call in (
         lambda: client.tokenize(prompt="a", mood=1),
         lambda: client.detokenize([10**6]),
