@@ -223,7 +223,7 @@ def _key(tokens: list[int]) -> int:
 def _sorted(keys: np.ndarray) -> tuple[memoryview, memoryview]:
     """Sorts keys, i64 `[n]`, and returns them with the index that each had before. Equal keys keep their order."""
     order = np.argsort(keys, kind="stable")
-    return memoryview(keys[order]), memoryview(order)  # a memoryview gives one element in less time than an array
+    return keys[order].data, order.data  # a memoryview gives one element in less time than an array
 
 
 def _last(by_key: tuple[memoryview, memoryview], key: int, size: int) -> int:

@@ -168,7 +168,6 @@ def _page_writer(
     Entries of a page after the last token of a sequence get meaningless values. The null page is never written.
     """
 
-
     def places(starts: Array, tables: Array, bounds: Array) -> tuple[Array, Array]:
         tiles = RaggedBatch(tables, starts, bounds).tiles(bucket, sizes.page_size)
         page_ids = tables[tiles.sequences, jnp.minimum(tiles.starts // sizes.page_size, sizes.table - 1)]
