@@ -64,8 +64,8 @@ def leave_multihost() -> None:
 def multihost_facts(model: str, engine: EngineConfig) -> dict[str, str]:
     """Returns the values that must be equal in all processes, by name.
 
-    The values are package versions, hashes of the model's files except its weights, and all fields of `engine` except
-    `cache_dir` and `max_queued`.
+    The values are the versions of jaxchat, jax and jaxlib, hashes of the files that serving reads besides weights, and
+    all fields of `engine` except `cache_dir` and `max_queued`.
 
     Raises:
         ModelError: the model is not found, or lacks `config.json` or `tokenizer.json`.

@@ -29,9 +29,9 @@ class Conversation:
     def add_message(self, message: v1.ChatMessage, path: str) -> None:
         """Adds a message of any role except `tool`.
 
-        Text of the assistant may directly follow thoughts, or calls that await their outputs. It then becomes a part of
-        the message with these thoughts or calls. In all other cases, raises `ChatError` 400 if a call awaits its
-        output.
+        Text of the assistant becomes a part of the assistant's message directly before it, if that message has only
+        thoughts, or if a call in it awaits its output. Otherwise the message is a new one, and `ChatError` 400 is
+        raised if a call awaits its output.
         """
         last = self._assistant()
         if message.role == v1.ROLE_ASSISTANT and last is not None and (self._open_calls or not _has_output(last)):
@@ -41,10 +41,11 @@ class Conversation:
         self._append(message, MessageOrigin(path, content=f"{path}.content"))
 
     def add_reasoning(self, thoughts: str, path: str) -> None:
-        """Adds thoughts. They become a part of the message with the text and the calls that follow. "" adds nothing.
+        """Adds thoughts. The text and the calls that follow become a part of the same message. "" adds nothing.
 
-        Thoughts may directly follow other thoughts, or calls that await their outputs. They then become a part of the
-        message with these thoughts or calls. In all other cases, raises `ChatError` 400 if a call awaits its output.
+        The thoughts become a part of the assistant's message directly before them, if that message has only thoughts,
+        or if a call in it awaits its output. Otherwise they begin a message, and `ChatError` 400 is raised if a call
+        awaits its output.
         """
         if not thoughts:
             return

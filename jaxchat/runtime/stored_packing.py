@@ -73,11 +73,11 @@ class RowsPacking(Protocol):
 
 @dataclass(frozen=True)
 class PanelRows:
-    """The layout of quantised rows for matrix products on one CPU.
+    """The layout of weights for matrix products on one CPU.
 
-    `target` is the custom call from `native_grouped`. It multiplies by quantised rows. If `target` is empty, XLA
-    multiplies by these rows. `targets` are the custom calls from `native_matmuls`, by dtype. They multiply by rows that
-    are not quantised. If `targets` is empty, such rows cannot be packed.
+    `target` is the custom call from `native_grouped`, which multiplies by quantised rows. If it is empty, XLA does. A
+    parameter may also have parts that are not quantised. `targets` are the custom calls that multiply by these, from
+    `native_matmuls`, by dtype. If there are none, such parts cannot be packed.
     """
 
     dtype: str  # of activations, and of weights that are not quantised

@@ -40,9 +40,9 @@ class CommandParser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
     def refuse_unknown_flags(self, words: Sequence[str]) -> None:
-        """Exits with status 2 if a word is a flag that does not exist. The message names the most similar one.
+        """Exits with status 2 at the first word that names a flag which does not exist. Names the most similar flag.
 
-        A word after `--`, or with a space, is not a flag.
+        Only words that begin with `--` name flags, up to the word `--`. The name ends before "=", and has no space.
         """
         for word in words:
             flag = word.partition("=")[0]

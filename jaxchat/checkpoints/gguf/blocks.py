@@ -31,7 +31,7 @@ def is_quantised(kind: TensorType) -> bool:
 
 
 def quantised_rows(kind: TensorType, rows: np.ndarray) -> QuantisedRows:
-    """Returns rows in their stored precision. Codes are copied. The f16 scales may be views of `rows`.
+    """Returns rows in their stored precision. Codes are copied. Scales may be views of `rows`.
 
     Args:
         kind: a type for which `is_quantised` is true.

@@ -101,7 +101,11 @@ def shapes_of_rows(stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: 
 
 
 def splits_groups(rows: QuantisedRows, layout: WeightLayout) -> bool:
-    """Returns whether a division of the inputs over devices would cut groups, or rows that have an `order`."""
+    """Returns whether the rows cannot be divided over the devices of a layout that splits their inputs.
+
+    Each device must get whole groups. A group that is a whole row may be cut, but into equal parts. Rows that have an
+    `order` cannot be divided.
+    """
     if layout.split != "inputs":
         return False
     parts = rows.shape[1] if rows.group == rows.shape[1] else rows.shape[1] // rows.group
@@ -165,7 +169,8 @@ def _arranged(array: np.ndarray, layout: WeightLayout) -> np.ndarray:
 def _outer_size(part: Factors, rows: QuantisedRows, layout: WeightLayout) -> int:
     """Returns how many outer factors a row has on the devices: as many as in `part`, or one for each group.
 
-    It is one for each group if devices would otherwise divide the inputs of an outer factor.
+    It is one for each group if a row has several outer factors and devices would divide the inputs of one of them. Each
+    device gets the only outer factor of a row.
     """
     size = part.outer.shape[1]
     cut = layout.split == "inputs" and size > 1 and size % layout.shards > 0

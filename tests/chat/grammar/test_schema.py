@@ -48,6 +48,16 @@ REFUSED: list[tuple[Any, str]] = [
     ({"$ref": "#/$defs/none"}, "'$ref' at #/$ref"),
     ({"properties": {"a": {"$id": "x"}}}, "'$id' at #/properties/a/$id"),
     ({"minProperties": 2, "type": "object"}, "'minProperties' at #/minProperties"),
+    (
+        {
+            "type": "object",
+            "properties": dict.fromkeys("abc", INTEGER),
+            "additionalProperties": False,
+            "minProperties": 2,
+            "maxProperties": 1,
+        },
+        "no object can have this number of members",
+    ),
     ({"oneOf": [INTEGER, {"type": "number"}]}, "'oneOf' at #/oneOf"),
     ({"multipleOf": 0}, "'multipleOf' at #/multipleOf"),
     ({"type": "object", "required": ["n"], "properties": {"n": {"$ref": "#"}}}, "no value can satisfy"),

@@ -85,8 +85,8 @@ def _counted(result: dict[str, Any], counts: dict[str, Any], pointer: str) -> di
     """Adds limits on the number of members to a translated object.
 
     If undeclared members are excluded, the result is a union of schemas, which together allow all combinations of
-    members that meet the limits. Otherwise the grammar library itself counts the members. It can do this only if all
-    declared members are required. `minProperties` may then be 0 or 1, because an answer may repeat a name.
+    members that meet the limits. Otherwise the grammar library itself counts the members. This is supported only if all
+    declared members are required and `minProperties` is at most 1, because a repeated name would count twice.
 
     Raises:
         UnsupportedSchema: no combination of members meets the limits, there are too many combinations, or the library
@@ -105,7 +105,7 @@ def _counted(result: dict[str, Any], counts: dict[str, Any], pointer: str) -> di
             reason = "supported beside undeclared members only for one member, and only if all declared are required."
             raise UnsupportedSchema(location, reason, next(iter(counts)))
         return result | counts
-    if high < 0 or low > len(optional):
+    if high < 0 or low > min(high, len(optional)):
         raise UnsupportedSchema(location, "no object can have this number of members.", next(iter(counts)))
     combined = math.comb(len(optional), min(high, len(optional))) * math.comb(min(high, len(optional)), max(low, 0))
     if combined > MAX_COMBINATIONS:
