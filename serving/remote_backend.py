@@ -1,4 +1,7 @@
-"""A backend in other processes: forwards each call to a replica of a gRPC server and returns its answer."""
+"""A backend in other processes: forwards calls to the replicas of a gRPC server and returns their answers.
+
+Each call goes to one replica, except for `models`, which asks all replicas.
+"""
 
 from __future__ import annotations
 

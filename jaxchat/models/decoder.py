@@ -116,7 +116,8 @@ class Block(nn.Module):
             layer: the index of the layer.
             x: the residual stream.
             rope_tables: the rotation of queries and keys; None for a layer without positions.
-            keys: the keys and values of earlier layers.
+            keys: computes the attention, over keys and values of this layer or of an earlier one. The call adds those
+                of this layer if it has its own.
             layer_input: `[T, P]` f32, the layer's part of the output of `PerLayerInputs`; None for models without it.
         """
         c = self.config

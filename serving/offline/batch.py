@@ -71,8 +71,8 @@ async def run_batch(
         progress: called after each line.
 
     Raises:
-        ChatError: the target does not say which model it serves.
-        EngineFailed, Unreachable: the target does not answer the first request, which asks for the model.
+        ChatError: the target lists no model, or refuses a request that identifies it (`served_model`).
+        EngineFailed, Unreachable: the target does not answer such a request.
         Interrupted: the target fails or stops answering later, or serves another model than before.
         OSError: a file cannot be read or written.
         ValueError: the output file or its state is not of this batch (see `BatchState`).

@@ -64,8 +64,8 @@ class ClientModel:
         record: file that questions and answers are appended to; None for none.
 
     Raises:
-        ChatError: the client's server cannot be reached.
-        ValueError: the server lists no model, and `name` is None.
+        ChatError: `name` is None, and the server does not answer or refuses to list its models.
+        ValueError: `name` is None, and the server lists no model.
     """
 
     def __init__(self, client: Client, name: str | None, record: Path | None) -> None:

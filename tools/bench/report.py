@@ -62,6 +62,8 @@ def markdown(records: list[Record], command: str) -> str:
 def put(document: Path, name: str, text: str) -> None:
     """Replaces the text between the markers of a document. Appends markers and text if the document has no markers.
 
+    Raises ValueError if the document has only the first marker.
+
     Args:
         document: the document.
         name: name in the markers, `<!-- name: begin -->` and `<!-- name: end -->`.
@@ -69,6 +71,8 @@ def put(document: Path, name: str, text: str) -> None:
     """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, marker, remainder = document.read_text("utf-8").partition(begin)
+    if marker and end not in remainder:
+        raise ValueError(f"{document}: {begin} without {end}")
     after = remainder.partition(end)[2] if marker else "\n"
     gap = "" if marker else "\n"
     document.write_text(f"{before}{gap}{begin}\n{text}\n{end}{after}", "utf-8")

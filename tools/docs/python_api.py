@@ -64,11 +64,15 @@ def definition(module: str, name: str) -> Definition | ast.Assign:
     for node in parsed(module).body:
         if isinstance(node, Definition) and node.name == name:
             return node
-        if isinstance(node, ast.Assign | ast.AnnAssign) and name in ast.unparse(node).split("=")[0]:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and name in map(ast.unparse, _targets(node)):
             return node  # type: ignore[return-value]
     if (home := imports_of(module).get(name)) is not None:
         return definition(home, name)
     raise KeyError(f"{module} does not define {name}")
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
 
 
 def described(title: str, node: Definition | ast.Assign, level: int = 2) -> Iterator[str]:

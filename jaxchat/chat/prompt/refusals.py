@@ -42,21 +42,20 @@ def refused_variable(
 ) -> ChatError | None:
     """Returns a `ChatError` (status 400) if template variables make the template refuse a conversation, otherwise None.
 
-    If the template renders the conversation after one variable is removed, the error names this variable. If the
-    template renders the conversation only after all variables are removed, the error names `chat_template_kwargs`.
+    The error names the first variable without which alone the template renders the conversation. If there is none, but
+    the template renders it without any variables, the error names `chat_template_kwargs`.
 
     Args:
         error: the exception of the template.
         render_with: renders the conversation with the given variables. Raises an exception if the template refuses it.
         kwargs: the values of variables that the request sets, by name.
     """
-    if not kwargs or not _succeeds(lambda: render_with({})):
-        return None
     for name in kwargs:
         others = {other: value for other, value in kwargs.items() if other != name}
         if _succeeds(partial(render_with, others)):
             return _refused(f"chat_template_kwargs.{name}", "value", error)
-    return _refused("chat_template_kwargs", "object", error)
+    together = kwargs and _succeeds(lambda: render_with({}))
+    return _refused("chat_template_kwargs", "object", error) if together else None
 
 
 def unreadable(name: str, settable: Collection[str], server_variables: Collection[str]) -> str:

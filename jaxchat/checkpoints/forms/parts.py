@@ -92,7 +92,7 @@ class QuantisedMatrix(ABC):
         return list(self.shape)
 
     def get_dtype(self) -> str:
-        """Returns "F32", because products of codes and scales are exact in f32."""
+        """Returns "F32", because the numbers are products of codes and scales, computed in f32."""
         return "F32"
 
     def __getitem__(self, index: slice) -> np.ndarray:

@@ -72,9 +72,9 @@ class AsyncCalls:
         await self.refresh()
         attempts = Attempts(self.replicas, timeout, self.policy)
         while True:
-            replica = attempts.begin()
-            rpc = getattr(replica.stub, method)(answer.request(), timeout=attempts.remaining, metadata=metadata)
+            replica, rpc = attempts.begin(), None
             try:
+                rpc = getattr(replica.stub, method)(answer.request(), timeout=attempts.remaining, metadata=metadata)
                 async for chunk in rpc:
                     if (part := answer.take(chunk)) is not None:
                         attempts.progressed()
@@ -89,7 +89,8 @@ class AsyncCalls:
             except OtherFingerprint as mismatch:
                 pause = attempts.mismatched(mismatch)
             finally:
-                rpc.cancel()  # a no-op once the call has ended
+                if rpc is not None:
+                    rpc.cancel()  # a no-op once the call has ended
                 attempts.finish()
             await asyncio.sleep(pause)
             answer.restart()

@@ -83,8 +83,9 @@ def none_reached(errors: Sequence[grpc.RpcError], policy: FailoverPolicy) -> Cha
 class Attempts:
     """The attempts of one call.
 
-    For each attempt, the caller calls `begin`, then the replica, then `failed` or `mismatched` if the replica cannot
-    answer, and in any case `finish`.
+    For each attempt, the caller calls `begin`, then the replica. It calls `progressed` for each new part of a streamed
+    answer, or `succeeded` for a whole answer. If the replica cannot answer, it calls `failed` or `mismatched`, which
+    return the pause before the next attempt. In any case, it then calls `finish`.
 
     Args:
         replicas: the replicas to choose from.

@@ -71,7 +71,11 @@ class Blocks:
 
     @staticmethod
     def of(shape: AttentionShape) -> Blocks:
-        """Returns the sizes for a layer: as large as vector memory allows, and the same for any number of rows."""
+        """Returns the sizes for a layer, the same for any number of rows.
+
+        They are as large as `STEP_BYTES` and `QUERY_BYTES` allow, but from 128 to 512 keys, from 1 to 8 sequences and
+        from 16 to 128 queries.
+        """
         width, item = _padded_width(shape), jnp.dtype(shape.dtype).itemsize
         tokens = STEP_BYTES // (2 * shape.kv_heads_per_device * width * item)
         keys = min(max(tokens // 4 // LANES, 1), 4) * LANES

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
+from jaxchat.chat.prompt.refusals import refused_variable
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.errors import ChatError
 from tests.chat.prompt.rendering import ASKED, END, LOOP, TOOL, TOOLS, prompt
@@ -65,3 +69,24 @@ def test_any_exception_names_the_refused_tool(kind: str, field: str) -> None:
     with pytest.raises(ChatError, match="The model's chat template refuses this tool: ") as caught:
         prompt(inner + END + LOOP + "{{ m.content }}" + END, messages=[ASKED], **{field: declared})
     assert caught.value.param == f"{field}.1"
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "named"),
+    [
+        ({"bad": 1, "needed": 1}, "chat_template_kwargs.bad"),
+        ({"needed": 1, "bad": 1, "other": 2}, "chat_template_kwargs.bad"),
+        ({"needed": 1}, None),
+        ({"worse": 1, "bad": 1, "needed": 1}, None),
+        ({}, None),
+    ],
+)
+def test_a_refused_variable_is_named_beside_one_that_the_template_needs(
+    kwargs: dict[str, int], named: str | None
+) -> None:
+    def render(given: Mapping[str, Any]) -> None:
+        if "needed" not in given or {"bad", "worse"} & given.keys():
+            raise ValueError("no")
+
+    refusal = refused_variable(ValueError("no"), render, kwargs)
+    assert (refusal and refusal.param) == named

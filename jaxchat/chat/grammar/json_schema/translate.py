@@ -1,8 +1,8 @@
 """Checks a request's JSON Schema keyword by keyword and rewrites it so that the grammar library enforces all of it.
 
-A property is undeclared if it is named by none of `properties`, `patternProperties` and `required`. Answers have
-undeclared properties only if the schema has `additionalProperties` or none of these three keywords. JSON Schema itself
-allows undeclared properties wherever `additionalProperties` does not exclude them.
+JSON Schema allows properties that no keyword names, unless `additionalProperties` excludes them. Here, `properties`,
+`patternProperties` or `required` exclude them too, unless the schema has `additionalProperties`. Beside
+`patternProperties`, and where schemas are combined by `allOf`, `$ref` and the like, they are excluded in any case.
 """
 
 from __future__ import annotations
