@@ -56,7 +56,7 @@ $(VENV)/.docs-stamp: $(PINS) | venv
 
 # `exec`: signals reach the server itself, and make leaves no orphan.
 run: $(VENV)/.run-stamp
-	@exec $(BIN)/jaxchat serve --model bundled --grpc-port $(GRPC_PORT) --rest-port $(REST_PORT) $(ARGS)
+	@exec $(BIN)/jaxchat serve --grpc-port $(GRPC_PORT) --rest-port $(REST_PORT) $(ARGS)
 
 test: lint pytest
 
