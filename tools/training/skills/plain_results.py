@@ -96,5 +96,7 @@ def _value(rng: Random, tool: tool_use.Tool, arguments: tool_use.Arguments) -> t
     ((field, fill),) = tool.returns.items()
     value = tool_use.shown(fill(rng))
     text = rng.choice((value, value, f"{field}: {value}", f"{field} = {value}"))
+    if text == value and tool not in TOOLS:  # nothing in the conversation names the field of an invented tool
+        return text, f"The result is {value}."
     texts = {slot: tool_use.shown(argument) for slot, argument in arguments.items()}
     return text, tool.answer.format(**texts | {field: value})
