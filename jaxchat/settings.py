@@ -38,7 +38,6 @@ def setting(
     default_text: str | None = None,
     least: float | None = None,
     most: float | None = None,
-    names: Callable[[], Collection[str]] | None = None,
 ) -> Any:
     """Declares a field of a configuration. The command line makes its flag from the same metadata.
 
@@ -49,10 +48,9 @@ def setting(
         default_text: describes the default in the help text where the value alone does not.
         least: smallest number allowed.
         most: largest number allowed. Needs `least`.
-        names: returns the values that the setting may take. It is called at each check, so values may be added.
     """
     metadata = {"help": text, "metavar": metavar, "default_text": default_text}
-    return field(default=default, metadata=metadata | {"least": least, "most": most, "names": names})
+    return field(default=default, metadata=metadata | {"least": least, "most": most})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +146,6 @@ class _Check:
             value = _CONVERTERS[kind](value)
         except TypeError:
             raise TypeError(self._message(_NOUNS[kind], value)) from None
-        if names := self._metadata["names"]:
-            return self._named(names(), value)
         if value == "":
             raise ValueError(self._message("a non-empty string", value))
         if kind in (int, float):

@@ -14,8 +14,6 @@ import pytest
 
 from jaxchat.settings import RENAMED, Settings, setting
 
-NAMES = ["auto", "one"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Example(Settings):
@@ -31,7 +29,6 @@ class Example(Settings):
     more: tuple[int, ...] | None = setting(None, "")
     mode: Literal["fast", "exact"] = setting("fast", "")
     rounding: Literal["int8"] | None = setting(None, "")
-    name: str = setting("auto", "", names=lambda: NAMES)
     slots: int = setting(1, "")
     prefill_chunk: int = setting(1, "")
 
@@ -80,7 +77,6 @@ def test_another_type_is_refused(setting_name: str, value: Any, message: str) ->
         ("mode", None, "mode must be 'fast' or 'exact', got None"),
         ("rounding", "int4", "rounding must be 'int8' or None, got 'int4'"),
         ("rounding", ["int8"], "rounding must be 'int8' or None, got ['int8']"),
-        ("name", "two", "name must be 'auto' or 'one', got 'two'"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused(setting_name: str, value: Any, message: str) -> None:
@@ -106,13 +102,6 @@ def test_what_means_the_same_is_converted(setting_name: str, value: Any, stored:
     assert getattr(example, setting_name) == stored
     assert type(getattr(example, setting_name)) is type(stored)
     assert hash(example) == hash(Example(**{setting_name: stored}))
-
-
-def test_names_may_be_added_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="name must be"):
-        Example(name="later")
-    monkeypatch.setattr(f"{__name__}.NAMES", [*NAMES, "later"])
-    assert Example(name="later").name == "later"
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,6 @@ def _reader(field: Field[Any], kind: Any, none: bool) -> dict[str, Any]:
         if none:
             return {"type": optional(str), "choices": (*choices, None), "metavar": f"{{{','.join((*choices, NONE))}}}"}
         return {"choices": choices}
-    if names := field.metadata["names"]:
-        return {"metavar": f"{{{','.join(names())}}}"}
     turns_off = f"|{NONE}" if none and field.default is not None else ""
     return {"type": optional(kind) if none else kind, "metavar": field.metadata["metavar"] + turns_off}
 
