@@ -12,11 +12,11 @@ from tools.training.sample import user
 from tools.training.template import render
 
 
-@pytest.mark.parametrize("skill", ["small talk", "capitals", "as people type", "extraction"])
+@pytest.mark.parametrize("skill", ["small talk", "capitals", "as people type", "extraction", "three digits", "lists"])
 def test_most_held_out_answers_are_exact(skill: str) -> None:
     examples, right = measure(direct(jaxchat.bundled.path(), 0.0), skill, 32, seed=5, show=3)
     assert examples == 32
-    assert right >= 24
+    assert right >= 27
 
 
 @pytest.mark.parametrize("temperature", [1.5, 2.0])
