@@ -13,7 +13,7 @@ _PATH_LIMIT = 120
 
 
 class ModelError(Exception):
-    """The error for a model that cannot be found, read or served. The message names the model or the file at fault."""
+    """The error for a model that cannot be found, read or served. The message names the model, file or setting."""
 
 
 class MultihostError(Exception):

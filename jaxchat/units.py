@@ -25,7 +25,10 @@ def large_number(number: int) -> str:
 
 
 def percent(share: float) -> str:
-    """Returns a share from 0 to 1 in per cent, with enough digits to tell it from 0 and 100."""
+    """Returns a share from 0 to 1 in per cent, with more digits near 0 and 100.
+
+    Shares above 0 and below 0.0001 are `< 0.01 %`. Shares from 0.999995 on are `100.0 %`.
+    """
     value = 100 * share
     if 99.95 <= value < 99.9995:
         return f"{value:.3f} %"

@@ -47,9 +47,10 @@ def agreeing_decode_buckets(runner: Runner) -> tuple[int, ...]:
 def agreeing_prefill_buckets(runner: Runner) -> tuple[int, ...]:
     """Returns the sizes in `runner.prefill_buckets` whose programs agree bit for bit with the smallest program.
 
-    The result includes the smallest size. The same random prompts are computed in steps of each size, each prompt alone
-    and then several prompts in one step. Then a few tokens are decoded, because their log-probabilities depend on all
-    keys and values. Leaves meaningless values in slots and pages, which are never read.
+    The result includes the smallest size, whose program computes random prompts, each alone. Each larger program
+    computes the same prompts twice: each alone, and several in one step. After each of these runs a few tokens are
+    decoded, because their log-probabilities depend on all keys and values. Leaves meaningless values in slots and
+    pages, which are never read.
     """
     least, *larger = runner.prefill_buckets
     if not larger:

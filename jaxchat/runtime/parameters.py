@@ -75,9 +75,10 @@ def load_parameters(
 
 
 class _Preparation:
-    """A pipeline that pads, places and packs one parameter at a time, so that each parameter is placed once.
+    """A pipeline that gives one parameter after the other the form in which it is served: padded, packed and placed.
 
-    Intermediate arrays of a parameter are freed before the next parameter is read.
+    Intermediate arrays of a parameter are freed before the next one is handled. Parameters in Hugging Face form are
+    read one at a time and placed once. Orbax reads a whole layer onto the devices first.
     """
 
     def __init__(

@@ -157,7 +157,11 @@ def _loses_refused_part(plain: Form, prompt: Prompt, reference: Prompt) -> bool:
 
 
 def _shown(form: Form, text: str) -> Counter[str]:
-    """Returns how often a prompt has each text of a conversation, at most as often as the conversation has it."""
+    """Counts in the prompt `text` each text of the conversation `form`.
+
+    A count is at most the number of times that the text occurs in the conversation. Texts that the prompt lacks have no
+    entry.
+    """
     texts = _all_texts(form)
     return Counter({each: min(count, text.count(each)) for each, count in texts.items() if each in text})
 

@@ -42,8 +42,9 @@ def refused_variable(
 ) -> ChatError | None:
     """Returns a `ChatError` (status 400) if template variables make the template refuse a conversation, otherwise None.
 
-    The error names the first variable without which alone the template renders the conversation. If there is none, but
-    the template renders it without any variables, the error names `chat_template_kwargs`.
+    If the template renders the conversation once a single variable is left out, the error names that variable; the
+    first one, if there are several. If there is none, but the template renders the conversation without any variables,
+    the error names `chat_template_kwargs`.
 
     Args:
         error: the exception of the template.

@@ -49,10 +49,13 @@ def digest(file: GgufFile) -> str:
 
 
 def manifest(file: GgufFile) -> str:
-    """Returns the text of the manifest of a view. Raises ModelError if a file has vanished.
+    """Returns the manifest of a view of `file`: JSON text with the path of the GGUF file and its digest.
 
-    If the GGUF file was named by a symbolic link, the manifest has the path of the link. The link's target may have a
-    name without the number of the part, which is needed to find the other parts.
+    The path is absolute, but symbolic links in it are kept. The other parts of the file are found by its name, and the
+    target of a link may have a name without the number of the part.
+
+    Raises:
+        ModelError: a file has vanished.
     """
     return json.dumps({"file": str(file.path.absolute()), "digest": digest(file)}, indent=2)
 

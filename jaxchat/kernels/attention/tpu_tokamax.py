@@ -58,10 +58,10 @@ class Blocks:
     """The sizes of the kernel's blocks for a layer. Every program has the same ones, so that all add in the same order.
 
     Attributes:
-        keys: keys of a block, a multiple of 128.
-        sequences: blocks of different sequences in a decode step.
-        slices: the same in a prefill step.
-        queries: queries of a block in a prefill step, a multiple of 16.
+        keys: number of keys in a block, a multiple of 128.
+        sequences: number of sequences of which the kernel takes a block each at once, in decoding.
+        slices: number of sequences of which the kernel takes a block each at once, in a prefill.
+        queries: number of queries in a block, in a prefill; a multiple of 16.
     """
 
     keys: int
