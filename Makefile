@@ -11,7 +11,7 @@
 # make release  build the distributions into dist/, install them on every Python and use them; ARGS="3.12" takes one
 # make docs   build the documentation site into site/; a warning is an error
 # make docs-serve  serve it, and build again when a page changes
-# make docs-test  build it, check its links, its code blocks and what it quotes, and run the notebooks
+# make docs-test  build it, check its links, its code blocks and what it quotes, and run the notebooks and examples
 # make aot    compile for TPUs without having one, check the programs, write docs/tpu.md; takes half an hour
 # make aot-gpu  the same for an H200, without a document
 
@@ -117,7 +117,7 @@ docs-serve: $(VENV)/.docs-stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --dev-addr localhost:$(DOCS_PORT)
 
 docs-test: $(VENV)/.dev-stamp
-	$(BIN)/python -m pytest tests/test_docs.py tests/test_extending.py tests/test_notebooks.py tests/tools/docs
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_extending.py tests/test_notebooks.py tests/examples tests/tools/docs
 
 release: $(VENV)/.dev-stamp
 	$(BIN)/python -m tools.release $(ARGS)
