@@ -168,12 +168,12 @@ def _page_writer(
     Entries of a page after the last token of a sequence get meaningless values. The null page is never written.
     """
 
-    def places(starts: Array, tables: Array, bounds: Array) -> tuple[Array, Array]:
-        tiles = RaggedBatch(tables, starts, bounds).tiles(bucket, sizes.page_size)
-        page_ids = tables[tiles.sequences, jnp.minimum(tiles.starts // sizes.page_size, sizes.table - 1)]
+    def places(batch: RaggedBatch) -> tuple[Array, Array]:
+        tiles = batch.tiles(bucket, sizes.page_size)
+        page_ids = batch.tables[tiles.sequences, jnp.minimum(tiles.starts // sizes.page_size, sizes.table - 1)]
         return tiles.rows.ravel(), jnp.where((tiles.counts > 0) & (page_ids > 0), page_ids, sizes.pages)
 
-    rows, page_ids = computed_once(places, batch.starts, batch.tables, batch.bounds)
+    rows, page_ids = computed_once(places, batch)
     return lambda backend, held, k, v: backend.write_chunk(held, k[rows], v[rows], page_ids)
 
 

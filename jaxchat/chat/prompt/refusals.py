@@ -55,8 +55,9 @@ def refused_variable(
         others = {other: value for other, value in kwargs.items() if other != name}
         if _succeeds(partial(render_with, others)):
             return _refused(f"chat_template_kwargs.{name}", "value", error)
-    together = kwargs and _succeeds(lambda: render_with({}))
-    return _refused("chat_template_kwargs", "object", error) if together else None
+    if len(kwargs) > 1 and _succeeds(lambda: render_with({})):
+        return _refused("chat_template_kwargs", "object", error)
+    return None
 
 
 def unreadable(name: str, settable: Collection[str], server_variables: Collection[str]) -> str:

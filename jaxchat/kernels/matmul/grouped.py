@@ -182,10 +182,7 @@ def _zero(rows: QuantisedRows) -> int:
 
 
 def _minimum(rows: QuantisedRows) -> Factors | None:
-    """Returns the term that is subtracted from the scaled codes: `minimum + scale * (zero point - _zero(rows))`.
-
-    Returns None if the rows have one zero point and no minimum, because the term is then 0.
-    """
+    """Returns `minimum + scale * (zero point - _zero(rows))`, to subtract from scaled codes; None if it is 0."""
     if isinstance(rows.zero, int):
         return rows.minimum
     zeros = (rows.zero.astype(np.int16) - _zero(rows)).astype(np.int8)
