@@ -116,13 +116,12 @@ def test_parsed_answers_can_be_sent_back(tiny_place: Place) -> None:
 def test_parsed_calls_can_be_sent_back(tiny_place: Place) -> None:
     items: list[Any] = [{"role": "user", "content": "A pet?"}]
     tools: Any = [{"type": "function", "strict": True, **FUNCTION}]
+    fields: Any = {"tools": tools, "tool_choice": "required", "parallel_tool_calls": False}  # several have no end
     for stream in (False, True):
-        response = respond(tiny_place, stream, input=items, tools=tools, tool_choice="required", max_output_tokens=400)
-        calls = [item for item in response.output if item.type == "function_call"]
-        assert response.status == "completed" and calls
-        assert {json.loads(call.arguments)["x"] for call in calls} <= {"a", "b"}
-        outputs = [{"type": "function_call_output", "call_id": call.call_id, "output": "ok"} for call in calls]
-        items += [*response.output, *outputs]
+        response = respond(tiny_place, stream, input=items, **fields)
+        (call,) = response.output
+        assert response.status == "completed" and json.loads(call.arguments)["x"] in ("a", "b")
+        items += [call, {"type": "function_call_output", "call_id": call.call_id, "output": "ok"}]
 
 
 def test_calls_in_a_namespace(tiny_place: Place) -> None:
