@@ -114,11 +114,10 @@ class Runner:
         slots = partial(SlotState.zeros, sizes)
         self.slots = jax.jit(slots, out_shardings=slot_shardings(jax.eval_shape(slots), placement))()
         spread = TensorParallel.over(placement.mesh, dtype, jax.default_backend(), experts=placement.whole_experts)
-        self._sources = program_specs(model, spread, sizes, sampler, attention, self.decode_buckets)
-        self._outputs = {name: output_layout(source.rows, sizes.vocab) for name, source in self._sources.items()}
-        unruled = {
-            name: np.zeros((source.rows, mask_words(sizes.vocab)), np.uint32) for name, source in self._sources.items()
-        }
+        self._specs = program_specs(model, spread, sizes, sampler, attention, self.decode_buckets)
+        self._inputs = {name: spec.layout for name, spec in self._specs.items()}
+        self._outputs = {name: output_layout(spec.rows, sizes.vocab) for name, spec in self._specs.items()}
+        unruled = {name: np.zeros((spec.rows, mask_words(sizes.vocab)), np.uint32) for name, spec in self._specs.items()}
         self._unruled = put(unruled, placement.replicated)  # for steps without a grammar
         self._block_each_step = block_each_step(placement.replicated)
         self._swapper = Swapper(self.pages, self.slots, sizes, placement, attention.first)
@@ -140,16 +139,15 @@ class Runner:
         """
         given = self.params, self.pages, self.slots, self.placement
         compiled, wanted = {}, options(jax.default_backend())
-        progress(0, len(self._sources) + len(self._swapper.lowered))
+        specs, self._specs = self._specs, {}  # with them goes what jax keeps of their tracing
+        progress(0, len(specs) + len(self._swapper.lowered))
         with ThreadPoolExecutor() as pool:  # compiles a program while this thread lowers the next one
-            pending = {
-                name: pool.submit(source.lower(*given).compile, wanted) for name, source in self._sources.items()
-            }
+            pending = {name: pool.submit(spec.lower(*given).compile, wanted) for name, spec in specs.items()}
             pending |= {name: pool.submit(program.compile, wanted) for name, program in self._swapper.lowered.items()}
             for done, (name, future) in enumerate(pending.items(), 1):
                 compiled[name] = future.result()
                 progress(done, len(pending))
-            self.programs = {name: compiled[name] for name in self._sources}
+            self.programs = {name: compiled[name] for name in specs}
             self._digests = dict(zip(self.programs, pool.map(hlo_digest, self.programs.values()), strict=True))
         self._swapper.programs = {name: compiled[name] for name in self._swapper.lowered}
         compiled_all()
@@ -204,7 +202,7 @@ class Runner:
 
     def decode_in(self, rows: int, work: DecodeWork) -> Handle:
         """Dispatches a decode step in the program of `rows` rows."""
-        packed = self._sources[decode_name(rows)].layout.pack(
+        packed = self._inputs[decode_name(rows)].pack(
             slots=_fill(work.slots, rows, self.sizes.slots),
             new_pages=_fill(work.new_pages, rows, -1),
             constrained=False if work.constrained is None else _fill(work.constrained, rows, False),
@@ -255,7 +253,7 @@ class Runner:
         tables = np.zeros((rows, sizes.table), np.int32)
         for table, part in zip(tables, slices, strict=False):
             table[: len(part.pages)] = part.pages
-        return self._sources[prefill_name(bucket)].layout.pack(
+        return self._inputs[prefill_name(bucket)].pack(
             slots=_fill(np.array([part.slot if part.last else sizes.slots for part in slices]), rows, sizes.slots),
             starts=_fill(np.array([part.start for part in slices]), rows, 0),
             constrained=_fill(np.array([part.token_mask is not None for part in slices]), rows, False),

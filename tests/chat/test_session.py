@@ -162,7 +162,7 @@ def test_a_cancelled_call_frees_its_slot_whether_queued_or_running(tiny_model) -
             assert after.usage.completion_tokens == 3
             stats = client.transport.session.stats
             assert (stats.waiting, stats.running, stats.pages_in_use) == (0, 0, 0)
-            assert stats.steps < 500
+            assert stats.steps < 850
 
     asyncio.run(scenario())
 

@@ -98,7 +98,7 @@ def test_timeout(client):
 
 
 def test_no_server():
-    with Client("127.0.0.1:1", timeout=5) as client, pytest.raises(ChatError) as caught:
+    with Client("127.0.0.1:1", timeout=30) as client, pytest.raises(ChatError) as caught:
         client.models.list()
     assert caught.value.http_status == 503
 

@@ -66,5 +66,6 @@ def test_entries_of_texts_are_those_of_chat(tiny_place: Place, stream: bool) -> 
     assert [entry["token_id"] for entry in echoed] == prompt
     assert echoed[0]["logprob"] is None and echoed[0]["top_logprobs"] == []
     assert all(bytes(entry["bytes"] or []) == TOKENIZER.bytes_of(entry["token_id"]) for entry in echoed)
-    request = text_request_from_json({"model": tiny_place.model, "prompt": prompt, "logprobs": 1}).request
+    body = {"model": tiny_place.model, "prompt": prompt, "logprobs": 1, "seed": 3, "ignore_eos": True}
+    request = text_request_from_json(body).request
     SEEN.received.update(fields_of(tiny_place.stub.CompleteText(request)))

@@ -119,7 +119,7 @@ def test_grammars_rule_the_text_after_the_prompt(text: TextDoor) -> None:
     assert text.ask(structured_outputs={"choice": ["red", "green"]}).text in ("red", "green")
     schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"], "additionalProperties": False}
     form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
-    assert json.loads(text.ask(response_format=form, max_tokens=40).text)["a"] in (1, 2)
+    assert json.loads(text.ask(response_format=form, max_tokens=100).text)["a"] in (1, 2)
     refusal = text.refused(structured_outputs={"regex": "a"}, ignore_eos=True)
     assert refusal.param == "ignore_eos"
 

@@ -62,7 +62,7 @@ def test_serve_until_a_signal(number):
             assert json.load(reply)["data"][0]["id"] == "fake"
         assert f"curl {address}/v1/chat/completions" in text
         process.send_signal(number)
-        assert process.wait(5) == 0
+        assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()
 
 
@@ -77,7 +77,7 @@ def test_serve_lets_answers_finish_only_for_the_grace_time():
         with opener.open(request) as reply:
             assert reply.readline().startswith(b"data:")
             process.send_signal(signal.SIGTERM)
-            assert process.wait(5) == 0
+            assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize(

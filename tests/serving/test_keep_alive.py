@@ -45,13 +45,13 @@ async def reply(session):
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_comments_until_the_first_token(when):
-    text = (await reply(SlowSession(**{when: 0.05}))).text
-    assert text.count(": waiting\n\n") == 2
+    text = (await reply(SlowSession(**{when: 0.3}))).text
+    assert text.count(": waiting\n\n") >= 2
     assert text.index('"role"') < text.index('"word"') < text.index("[DONE]")
 
 
 async def test_an_error_after_a_comment_is_an_event():
-    answer = await reply(SlowSession(before=0.05, error=timeout()))
+    answer = await reply(SlowSession(before=0.3, error=timeout()))
     assert answer.status_code == 200
     assert '"code":"timeout"' in answer.text and "[DONE]" not in answer.text
 

@@ -22,11 +22,13 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from jaxchat.client import Client
 from jaxchat.errors import ChatError
 from serving.grpc.server import SERVICE
+from tests.ports import free_port
 from tests.serving.process import Process, serve, start
 
 LOCAL = httpx.Client(trust_env=False, timeout=60)
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+LASTING = ("--speculate", "off")  # drafts would end a long answer before a test interrupts it
 
 
 def ask(tokens: int, **fields: Any) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def test_sigterm_under_load_loses_no_answer(tiny_model: Path) -> None:
 
 
 def test_a_broken_engine_ends_the_process_and_everyone_is_told(tiny_model: Path, tmp_path: Path) -> None:
-    server = serve(tiny_model, program=("-m", "tests.serving.failing_engine"), log=tmp_path / "log")
+    server = serve(tiny_model, *LASTING, program=("-m", "tests.serving.failing_engine"), log=tmp_path / "log")
     with grpc.insecure_channel(server.grpc) as channel, Client(server.grpc) as client:
         health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert next(health).status == SERVING
@@ -137,7 +139,7 @@ def outcomes(url: str) -> dict[tuple[str, str], float]:
 def test_what_operators_see(tiny_model: Path, tmp_path: Path) -> None:
     keys, log = tmp_path / "keys", tmp_path / "log"
     keys.write_text("key-of-alice\n")
-    flags = ("--api-keys", str(keys), "--metrics-port", "0", "--log-format", "json", "--log-level", "info")
+    flags = ("--api-keys", str(keys), "--metrics-port", "0", "--log-format", "json", "--log-level", "info", *LASTING)
     server = serve(tiny_model, *flags, log=log)
     assert "key-of-alice" not in server.said and "Authorization: Bearer KEY" in server.said
     metrics = server.said.split("metrics", 1)[1].split()[0]
@@ -163,7 +165,8 @@ def test_what_operators_see(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def test_a_front_outlives_its_backend(tiny_model: Path) -> None:
-    server = serve(tiny_model)
+    port = str(free_port())
+    server = serve(tiny_model, "--grpc-port", port, *LASTING)
     front = start("rest", "--backend", server.grpc)
     health = front.rest.removesuffix("/v1") + "/health"
     client = openai_client(front)
@@ -178,7 +181,7 @@ def test_a_front_outlives_its_backend(tiny_model: Path) -> None:
     assert refused.value.status_code == 503
     assert LOCAL.get(health).status_code == 503
     server.process.wait(60)
-    again = serve(tiny_model, "--grpc-port", server.grpc.rpartition(":")[2])
+    again = serve(tiny_model, "--grpc-port", port)
     until(lambda: LOCAL.get(health).status_code == 200)
     assert len(client.chat.completions.create(**ask(7)).choices[0].message.content or "") == 7
     load = Load(Process(again.grpc, front.rest, "", front.process), each=3, tokens=400)

@@ -118,7 +118,7 @@ def test_a_torn_stream_ends_with_a_failed_response(http):
 
 async def test_comments_keep_a_stream_open_and_errors_are_events_then():
     for error, kind in ((timeout(), "error"), (None, "response.completed")):
-        app = create_app(SlowSession(before=0.05, error=error), keep_alive=0.02)
+        app = create_app(SlowSession(before=0.3, error=error), keep_alive=0.02)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             text = (await client.post(PATH, json=ask("hi", stream=True))).text
         assert text.startswith(": waiting\n\n")

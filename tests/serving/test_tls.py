@@ -43,7 +43,7 @@ async def test_every_port(run, certificates):
 def test_strangers_are_not_trusted(run, certificates):
     server = run(tls_cert=certificates.cert, tls_key=certificates.key)
     for credentials in (None, tls_credentials(certificates.other_ca), tls_credentials()):
-        with Client(server.grpc, credentials=credentials, timeout=5) as client, pytest.raises(ChatError) as caught:
+        with Client(server.grpc, credentials=credentials, timeout=30) as client, pytest.raises(ChatError) as caught:
             client.models.list()
         assert caught.value.http_status == 503
     with pytest.raises(httpx.ConnectError):
@@ -56,10 +56,10 @@ def test_addresses_of_a_name_have_its_certificate(run, certificates, monkeypatch
     address = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", int(port)))]
     monkeypatch.setattr("jaxchat.client.failover.targets.socket.getaddrinfo", lambda *_, **__: address)
     credentials = tls_credentials(certificates.ca)
-    with Client(f"dns:///localhost:{port}", credentials=credentials, timeout=10) as client:
+    with Client(f"dns:///localhost:{port}", credentials=credentials, timeout=30) as client:
         assert len(client.models.list()) == 1
     for target in (f"dns:///stranger.test:{port}", server.grpc):
-        with Client(target, credentials=credentials, timeout=5) as client, pytest.raises(ChatError) as caught:
+        with Client(target, credentials=credentials, timeout=30) as client, pytest.raises(ChatError) as caught:
             client.models.list()
         assert caught.value.http_status == 503
 
@@ -69,7 +69,7 @@ def test_mutual_tls(run, certificates):
     own = tls_credentials(certificates.ca, certificates.client_cert, certificates.client_key)
     with Client(server.grpc, credentials=own) as client:
         assert len(client.models.list()) == 1
-    with Client(server.grpc, credentials=tls_credentials(certificates.ca), timeout=5) as client:
+    with Client(server.grpc, credentials=tls_credentials(certificates.ca), timeout=30) as client:
         with pytest.raises(ChatError) as caught:
             client.models.list()
         assert caught.value.http_status == 503
@@ -78,7 +78,7 @@ def test_mutual_tls(run, certificates):
 def test_mutual_tls_trusts_one_authority_only(run, certificates):
     server = run(tls_cert=certificates.cert, tls_key=certificates.key, tls_client_ca=certificates.other_ca)
     own = tls_credentials(certificates.ca, certificates.client_cert, certificates.client_key)
-    with Client(server.grpc, credentials=own, timeout=5) as client, pytest.raises(ChatError):
+    with Client(server.grpc, credentials=own, timeout=30) as client, pytest.raises(ChatError):
         client.models.list()
 
 

@@ -70,7 +70,7 @@ def draw_ratios(ratios: dict[tuple[str, int], float], path: Path) -> Path:
         axes.bar(places, heights, width, label=f"{count} user{'s' * (count > 1)}")
     axes.axhline(1, color="grey", linewidth=0.8)
     axes.set_xticks(range(len(tasks)), tasks)
-    axes.set_ylabel("tokens per second with drafts, as a multiple of without")
+    axes.set_ylabel("speed, as a multiple of that without drafts")
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)

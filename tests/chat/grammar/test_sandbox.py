@@ -101,7 +101,7 @@ def test_time_without_a_processor_does_not_count_as_the_grammars() -> None:
     process = sandboxed._process
     assert process is not None
     os.kill(process.pid, signal.SIGSTOP)
-    threading.Timer(0.6, os.kill, (process.pid, signal.SIGCONT)).start()
+    threading.Timer(2, os.kill, (process.pid, signal.SIGCONT)).start()
     budget = TimeBudget()
     assert sandboxed.error_of(GRAMMAR, budget) == "" and sandboxed._process is process
     assert budget.wall < sandbox.WALL_SECONDS - 0.5 and budget.cpu > 3 * sandbox.CPU_SECONDS - 0.3

@@ -192,7 +192,7 @@ def test_many_slow_schemas_share_one_time_limit(monkeypatch: pytest.MonkeyPatch)
         grammars().compiled(constraint_of(tool_request(tools)))
     assert caught.value.http_status == 400 and caught.value.param
     assert re.fullmatch(r"tools(\.\d+\.function\.parameters)?", caught.value.param)
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 30
 
 
 def test_a_refusal_for_lack_of_time_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

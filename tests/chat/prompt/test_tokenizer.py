@@ -287,7 +287,7 @@ def test_other_threads_run_while_a_long_text_is_tokenised() -> None:
     while worker.is_alive():
         ticks += 1
         time.sleep(0.001)
-    assert ticks > 100 * (time.perf_counter() - start)  # a held lock would give none
+    assert ticks > 10 * (time.perf_counter() - start)  # a held lock would give none
 
 
 def cpu(action: Callable[[], object]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ async def started(model: Path, slots: int = 4, **limits) -> AsyncClient:
     session = await asyncio.to_thread(load_session, str(model), engine, chat=ChatConfig(**limits))
     await session.start()
     return AsyncClient(AsyncLocalTransport(session))
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not happened():
+            await asyncio.sleep(0.001)
 
 
 async def idle(client: AsyncClient) -> None:
@@ -148,8 +155,9 @@ def test_observers_hear_of_every_end_once(tiny_model: Path) -> None:
             stream = await create(**ENDLESS, stream=True)
             await anext(stream)
             await stream.aclose()
+            await until(lambda: not client.transport.session.stats.running)
             task = asyncio.ensure_future(create(**ENDLESS))
-            await asyncio.sleep(0.01)
+            await until(lambda: client.transport.session.stats.running)
             task.cancel()
             await asyncio.wait({task})
             assert [r.outcome for r in watcher.ended] == ["completed", "refused", "cancelled", "cancelled"]

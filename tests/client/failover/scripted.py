@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import grpc
 from jaxchat import errors, v1
 from jaxchat.client import grpc_errors
 from jaxchat.v1 import service_pb2_grpc
+from tests.ports import free_port
 
 TEXT = "abcdef"
 FULL = errors.queue_full(4, 4, retry_after=0.5)
@@ -122,6 +122,4 @@ def serving(*replicas: Scripted, hosts: tuple[str, ...] = ()) -> Iterator[list[s
 
 def unused_target() -> str:
     """Returns a target at which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"

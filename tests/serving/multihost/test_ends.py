@@ -10,7 +10,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.serving.multihost.server import MultihostServer, free_port, launch, member, start_multihost
+from tests.ports import free_port
+from tests.serving.multihost.server import MultihostServer, launch, member, start_multihost
 from tests.serving.process import PATIENCE
 from tests.serving.test_lifecycle import LOCAL, NOT_SERVING, SERVING
 

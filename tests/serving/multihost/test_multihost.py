@@ -18,7 +18,8 @@ from jaxchat.client import Client
 from jaxchat.errors import ChatError
 from tests import tiny
 from tests.exhaustive import mostly_exhaustive
-from tests.serving.multihost.server import MultihostServer, free_port, start_multihost, start_single
+from tests.ports import free_port
+from tests.serving.multihost.server import MultihostServer, start_multihost, start_single
 from tests.serving.process import PATIENCE, Process
 from tests.serving.test_lifecycle import LOCAL, NOT_SERVING, SERVING, openai_client
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from jaxchat.cache_events import CacheCleared, ChunksRemoved, ChunksStored
 from serving.cli.main import main
 from serving.config import ServeConfig
 from serving.observability.kv_events import KvEventPublisher
+from tests.ports import free_port
 
 TOPIC = "kv@10.0.0.1:8000@tiny"
 END = (1 << 64) - 1
@@ -177,12 +177,6 @@ def test_nobody_who_listens_holds_the_engine_up(router) -> None:
         running.publish(0, STORED)  # returns though the subscriber never reads
     running.events.close()
     assert [number for number, _ in running.replay(0)] == list(range(9_996, 10_000))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_server_connects_to_a_router_that_listens() -> None:
