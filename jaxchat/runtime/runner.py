@@ -117,7 +117,9 @@ class Runner:
         self._specs = program_specs(model, spread, sizes, sampler, attention, self.decode_buckets)
         self._inputs = {name: spec.layout for name, spec in self._specs.items()}
         self._outputs = {name: output_layout(spec.rows, sizes.vocab) for name, spec in self._specs.items()}
-        unruled = {name: np.zeros((spec.rows, mask_words(sizes.vocab)), np.uint32) for name, spec in self._specs.items()}
+        unruled = {
+            name: np.zeros((spec.rows, mask_words(sizes.vocab)), np.uint32) for name, spec in self._specs.items()
+        }
         self._unruled = put(unruled, placement.replicated)  # for steps without a grammar
         self._block_each_step = block_each_step(placement.replicated)
         self._swapper = Swapper(self.pages, self.slots, sizes, placement, attention.first)

@@ -47,7 +47,13 @@ CASES = (
     # Heads of 256, which tokamax's kernel computes: from Python 3.12 on.
     Case(model="gemma-3-12b", topology="v5e:2x4"),
     Case(model="gemma-3-12b", topology="v6e:2x4"),
-    Case(model="gemma-3-12b", topology="v5p:2x2x2"),
+    Case(
+        model="gemma-3-12b",
+        topology="v5p:2x2x2",
+        known=(
+            ("step", "missed with 64 rows by less than 0.01; the compiler writes more of them to memory than for v5e"),
+        ),
+    ),
     Case(model="gemma-3-12b", topology="v6e:1x1", quantize="int8"),
     Case(model="gemma-3-12b", topology="v5e:1x1", quantize="int4"),
     # Eight v5e chips hold 126 GiB, the weights of 70B take 131.
