@@ -41,7 +41,7 @@ def tokamax_paged_attention(**blocks: int) -> Callable[..., tuple[Array, Array]]
     return kernel
 
 
-def described_devices(topology: str, platform: str, **options: Any) -> Sequence[jax.Device]:
+def described_devices(topology: str, platform: str, /, **options: Any) -> Sequence[jax.Device]:
     """Returns the devices of a slice for ahead-of-time compilation. The devices need not be present.
 
     Imports jax's module when called, because the import searches for compilers.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import pytest
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 
-from jaxchat.compat import building_kernels
+from jaxchat.compat import building_kernels, described_devices
 from jaxchat.kernels.attention.backend import AttentionShape
 from jaxchat.kernels.attention.gpu_triton import TritonAttention
 from jaxchat.kernels.attention.ragged_batch import RaggedBatch
@@ -49,3 +50,11 @@ def test_kernels_of_a_gpu_are_lowered(program: str, kv_dtype: str | None) -> Non
 def test_other_deprecations_are_reported() -> None:
     with pytest.warns(DeprecationWarning, match="something else"), building_kernels():
         warnings.warn("something else", DeprecationWarning, stacklevel=1)
+
+
+def test_options_of_a_slice_may_have_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def describe(*names: str, **options: str) -> SimpleNamespace:
+        return SimpleNamespace(devices=[names, options])
+
+    monkeypatch.setattr("jax.experimental.topologies.get_topology_desc", describe)
+    assert described_devices("", "cuda", topology="1x1x1") == [("", "cuda"), {"topology": "1x1x1"}]
