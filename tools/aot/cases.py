@@ -55,19 +55,20 @@ CASES = (
         ),
     ),
     Case(model="gemma-3-12b", topology="v6e:1x1", quantize="int8"),
-    Case(model="gemma-3-12b", topology="v5e:1x1", quantize="int4"),
+    Case(
+        model="gemma-3-12b",
+        topology="v5e:1x1",
+        quantize="int4",
+        known=(
+            ("reads", "`decode[8]` moves 2.4 GB more than with a slightly larger page pool (1.03); why is not known"),
+            ("step", "as reads"),
+        ),
+    ),
     # Eight v5e chips hold 126 GiB, the weights of 70B take 131.
     Case(model="llama-3-70b", topology="v5e:4x4"),
     Case(model="llama-3-70b", topology="v6e:2x4"),
     Case(model="llama-3-70b", topology="v5p:2x2x2"),
     Case(model="llama-3-8b", topology="v5e:1x1", quantize="int8"),
     Case(model="llama-3-8b", topology="v5e:1x1", quantize="int4"),
-    Case(
-        model="llama-3-70b",
-        topology="v5e:2x4",
-        quantize="int4",
-        known=(
-            ("gathers", "a prefill gathers the bits that say which tokens prompts have, 1 MB, as dense models do too"),
-        ),
-    ),
+    Case(model="llama-3-70b", topology="v5e:2x4", quantize="int4"),
 )

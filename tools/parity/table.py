@@ -75,18 +75,27 @@ def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int
 def table(measured: Sequence[Cell], known: str = "") -> str:
     """Returns a table in Markdown of the differences of prefill and decode.
 
-    It has a row for each case and dtype, and a column for each mesh. Rows of the table `known` that were not measured
-    are kept if both tables have the same meshes.
+    It has a row for each case and dtype, and a column for each mesh. Cells of the table `known` that were not measured
+    are kept.
     """
-    meshes = sorted({cell.devices for cell in measured})
-    head = [f"| family or form | dtype | {' | '.join(map(str, meshes))} |", "|---" * (len(meshes) + 2) + "|"]
-    rows = {tuple(line.split(" | ")[:2]): line for line in known.split("\n")[2:]} if known.startswith(head[0]) else {}
-    cells = {(cell.case, cell.dtype, cell.devices): str(cell) for cell in measured}
-    for case, dtype in dict.fromkeys((cell.case, cell.dtype) for cell in measured):
-        line = " | ".join(cells.get((case, dtype, mesh), "") for mesh in meshes)
-        rows[f"| {case}", dtype] = f"| {case} | {dtype} | {line} |"
-    order = [(f"| {case}", dtype) for case in (*CASES, *FORMS) for dtype in DTYPES]
-    return "\n".join([*head, *(rows[key] for key in order if key in rows)])
+    cells = _texts(known) | {(cell.case, cell.dtype, cell.devices): str(cell) for cell in measured}
+    meshes = sorted({devices for _, _, devices in cells})
+    lines = [f"| family or form | dtype | {' | '.join(map(str, meshes))} |", "|---" * (len(meshes) + 2) + "|"]
+    rows = {(case, dtype) for case, dtype, _ in cells}
+    for case, dtype in ((case, dtype) for case in (*CASES, *FORMS) for dtype in DTYPES if (case, dtype) in rows):
+        lines.append(f"| {case} | {dtype} | {' | '.join(cells.get((case, dtype, mesh), '') for mesh in meshes)} |")
+    return "\n".join(lines)
+
+
+def _texts(text: str) -> dict[tuple[str, str, int], str]:
+    """Returns the texts of the cells of a table by case, dtype and number of devices, without empty ones."""
+    head, _, *lines = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines()] or [[], []]
+    return {
+        (case, dtype, int(devices)): cell
+        for case, dtype, *row in lines
+        for devices, cell in zip(head[2:], row, strict=True)
+        if cell
+    }
 
 
 def table_of(page: str) -> str:

@@ -34,13 +34,22 @@ def test_a_row_for_each_family_and_dtype() -> None:
     assert [cell.green for cell in cells] == [True, False, True, True, False, True]
 
 
-def test_rows_that_were_not_measured_stay_where_the_meshes_are_the_same() -> None:
+def test_cells_that_were_not_measured_stay() -> None:
     known = table([Cell("llama 2", "float32", 1, BAD), Cell("phi 3", "float32", 1, BAD)])
     assert table([Cell("llama 2", "float32", 1, GOOD)], known).splitlines()[2:] == [
         "| llama 2 | float32 | 2e-06 / 3e-06 |",
         "| phi 3 | float32 | **2e-06 / 3e-04** |",
     ]
-    assert len(table([Cell("llama 2", "float32", 2, GOOD)], known).splitlines()) == 3
+    wider = table([Cell("llama 2", "float32", 2, GOOD)], known)
+    assert wider.splitlines() == [
+        "| family or form | dtype | 1 | 2 |",
+        "|---|---|---|---|",
+        "| llama 2 | float32 | **2e-06 / 3e-04** | 2e-06 / 3e-06 |",
+        "| phi 3 | float32 | **2e-06 / 3e-04** |  |",
+    ]
+    assert table([Cell("phi 3", "float32", 2, GOOD)], wider).splitlines()[3] == (
+        "| phi 3 | float32 | **2e-06 / 3e-04** | 2e-06 / 3e-06 |"
+    )
 
 
 def test_what_is_no_number_is_out_of_bounds() -> None:
