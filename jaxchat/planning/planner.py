@@ -224,10 +224,11 @@ def _workspace(model: ModelConfig, sizes: EngineShapes, engine: EngineConfig, pl
     devices = engine.tensor_parallel
     mlp_dim = max(layer.mlp_dim for layer in model.layers)
     chunk = sizes.chunk * 4 * (3 * mlp_dim // devices + 4 * model.embed_dim)
-    arrays = 18 if platform == "tpu" else 4
-    logits = arrays * sizes.slots * 4 * model.vocab_size // devices
-    programs = (1 + len(engine.decode_sizes)) * (CODE + model.num_layers * CODE_OF_LAYER) if platform == "tpu" else 0
-    return max(chunk, logits) + programs
+    logits = sizes.slots * 4 * model.vocab_size
+    if platform != "tpu":
+        return max(chunk, 4 * logits // devices)
+    programs = 1 + len(engine.decode_sizes)
+    return max(chunk, 18 * logits // devices) + programs * (CODE + model.num_layers * CODE_OF_LAYER)
 
 
 CODE, CODE_OF_LAYER = 16 * 1024**2, 1024**2  # bytes of one program of the TPU compiler

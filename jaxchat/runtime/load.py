@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
@@ -124,7 +125,9 @@ def load_runner(
             prompts.
     """
     with trim_afterwards(), compile_cache.kept_in(cache_folder(engine.cache_dir)):
-        return _load(directory, engine, valid, text_digest, report, agree, tune_process)
+        loaded = _load(directory, engine, valid, text_digest, report, agree, tune_process)
+        gc.collect()  # what jax traced is in reference cycles
+        return loaded
 
 
 def _load(

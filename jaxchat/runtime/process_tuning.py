@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import mmap
 import sys
 from collections.abc import Callable, Iterator
@@ -61,7 +60,6 @@ def trim_afterwards() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.collect()  # what jax traced refers to itself
         if trim := _libc("malloc_trim"):
             trim(0)
 

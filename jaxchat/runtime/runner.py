@@ -130,7 +130,7 @@ class Runner:
     def warm_up(
         self, progress: Progress = lambda done, total: None, compiled_all: Callable[[], None] = lambda: None
     ) -> None:
-        """Compiles every program, so that no step compiles anything afterwards.
+        """Compiles every program, so that no step compiles anything afterwards. Can be called once.
 
         Then runs the smallest prefill program, all decode programs and a swap once.
 

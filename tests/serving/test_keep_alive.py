@@ -46,7 +46,7 @@ async def reply(session):
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_comments_until_the_first_token(when):
     text = (await reply(SlowSession(**{when: 0.3}))).text
-    assert text.count(": waiting\n\n") >= 2
+    assert 2 <= text.count(": waiting\n\n") <= 15
     assert text.index('"role"') < text.index('"word"') < text.index("[DONE]")
 
 
