@@ -45,8 +45,8 @@ class ProgramCosts:
     """The compiler's costs of one program on one device of a slice, in bytes unless a comment says otherwise.
 
     `traffic` is what unconditional instructions read from and write to main memory. It excludes KV pages, because the
-    compiler does not know how many pages a kernel reads. It counts a loop over blocks of experts by its average number
-    of iterations.
+    compiler does not know how many pages a kernel reads. `cycles` excludes kernels, and copies that run beside other
+    instructions. Both count a loop over blocks of experts by its average number of iterations.
     """
 
     name: str
@@ -58,6 +58,7 @@ class ProgramCosts:
     donated: int
     traffic: int
     flops: float  # floating-point operations, without attention
+    cycles: float  # estimated cycles of all unconditional instructions, one after the other; 0 for GPUs
     collectives: tuple[Collective, ...]
     hidden_seconds: float  # seconds of all-reduces during which weights are read, see `overlap`
     kernels: dict[str, int]  # number of calls of each kernel
@@ -142,6 +143,7 @@ class AotEngine:
             lowered = spec.lower(self.params, self.pages, self.slots, self.placement)
         compiled = lowered.compile(self._options)
         memory, costs, program = compiled.memory_analysis(), compiled.cost_analysis(), Program(compiled.as_text())
+        blocks = self.cost.blocks(spec.tokens)
         return ProgramCosts(
             name=name,
             seconds=time.perf_counter() - start,
@@ -150,8 +152,9 @@ class AotEngine:
             code=memory.generated_code_size_in_bytes,
             aliased=memory.alias_size_in_bytes,
             donated=bytes_per_device((self.pages, self.slots)),
-            traffic=round(program.traffic(self.cost.blocks(spec.tokens), _shapes_in_hlo(self.pages))),
+            traffic=round(program.traffic(blocks, _shapes_in_hlo(self.pages))),
             flops=(costs or {}).get("flops", 0.0),  # unknown for GPUs
+            cycles=program.cycles(blocks),
             collectives=tuple(program.collectives()),
             hidden_seconds=hidden_seconds(program, self.cost.topology, self.placement.mesh.size),
             kernels=program.kernels(),

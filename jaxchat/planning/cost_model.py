@@ -64,7 +64,7 @@ def _numbers(weight: Any) -> int:
     if isinstance(weight, TiedTable):
         return _numbers(weight.head)
     if isinstance(weight, WeightOnly):
-        return _count(weight.codes) * (_CODES_OF_WORD if weight.codes.dtype == np.uint32 else 1)
+        return _count(weight.codes) * (_CODES_OF_WORD if weight.codes.dtype == np.int32 else 1)
     return _count(weight)
 
 

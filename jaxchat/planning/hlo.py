@@ -14,6 +14,7 @@ _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)
 _CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
 _ARRAY = re.compile(r"\b(pred|bf16|[fsu]\d+)\[([\d,]*)\](?:\{([^}]*)\})?")
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
+_CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _OPERAND = re.compile(r"%([\w.\-]+)")
 KERNEL = "tpu_custom_call"
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "reduce-scatter", "collective-permute")
@@ -46,6 +47,7 @@ class Instruction:
         called: names of the computations that it runs.
         target: target of a custom call; "" for other operations.
         number: number of a parameter; meaningless for other operations.
+        cycles: the TPU compiler's estimate of the cycles of a device; 0 if it gives none.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Instruction:
     called: tuple[str, ...]
     target: str  # of a custom call
     number: int  # of a parameter
+    cycles: int
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,21 @@ class Program:
             trips: number of iterations of each loop in the entry computation.
             uncounted: shapes of arrays that are not counted, such as `f32[2,3]`.
         """
-        loops = [op.called for op in self.computations[self.entry] if op.operation == "while"]
-        repeated = sum(self._moved_in(name, uncounted) for called in loops for name in called)
+        repeated = sum(self._moved_in(name, uncounted) for name in self._repeated())
         return self._moved_in(self.entry, uncounted) + trips * repeated
+
+    def cycles(self, trips: float = 0.0) -> float:
+        """Returns the TPU compiler's estimate of the cycles of a device, without branches, kernels and copies beside.
+
+        Args:
+            trips: number of iterations of each loop in the entry computation.
+        """
+        repeated = sum(op.cycles for name in self._repeated() for op in self.computations[name])
+        return sum(op.cycles for op in self.computations[self.entry]) + trips * repeated
+
+    def _repeated(self) -> list[str]:
+        """Returns the names of the computations that loops of the entry computation repeat."""
+        return [name for op in self.computations[self.entry] if op.operation == "while" for name in op.called]
 
     def _moved_in(self, computation: str, uncounted: frozenset[str]) -> int:
         instructions = self.computations[computation]
@@ -229,6 +244,7 @@ def _instruction(line: str) -> Instruction | None:
         called=called,
         target=target.group(1) if target else "",
         number=int(arguments) if operation == "parameter" else 0,
+        cycles=int(found.group(1)) if (found := _CYCLES.search(rest)) else 0,
     )
 
 

@@ -58,9 +58,14 @@ class WeightOnlyRows:
             stack: the rows `[N, k]` of each weight, all in one form.
             inputs: number of inputs in the model; less than k if the rows are padded to whole groups. None: k.
         """
-        layout = replace(weight_layout(spec, self.placement), outputs=outputs)
-        dtype = jnp.dtype(self.dtype)
+        layout, dtype = self._layout(spec, outputs, stack[0]), jnp.dtype(self.dtype)
         return _tied(spec, stack[0], layout, lambda each: self._put(from_rows(stack, each, dtype, inputs)))
+
+    def _layout(self, spec: ParamSpec, outputs: tuple[int, ...], rows: QuantisedRows) -> WeightLayout:
+        layout = replace(weight_layout(spec, self.placement), outputs=outputs)
+        if layout.split != "outputs" and rows.group < rows.shape[1]:
+            return replace(layout, lead=0)  # TPUs rearrange factors with leading axes
+        return layout
 
     def _put(self, weight: WeightOnly) -> WeightOnly:
         mesh = self.placement.mesh
@@ -76,8 +81,8 @@ class WeightOnlyShapes(WeightOnlyRows):
 
     def weight(self, spec: ParamSpec, outputs: tuple[int, ...], stack: Sequence[RowParts]) -> WeightOnly | TiedTable:
         """Returns the shapes of one weight, or of a stack."""
-        layout, dtype = replace(weight_layout(spec, self.placement), outputs=outputs), jnp.dtype(self.dtype)
-        rows = [weight.parts[0] for weight in stack]
+        rows, dtype = [weight.parts[0] for weight in stack], jnp.dtype(self.dtype)
+        layout = self._layout(spec, outputs, rows[0])
         return _tied(spec, rows[0], layout, lambda each: self._sharded(shapes_of_rows(rows, each, dtype)))
 
     def _sharded(self, weight: WeightOnly) -> WeightOnly:

@@ -93,6 +93,16 @@ def test_traffic_counts_main_memory_once():
     assert program.traffic(3) == program.traffic() + 3 * (4 + 2 * 4 * 2 * 8)  # what the loop exchanges
 
 
+def test_cycles_are_those_that_the_compiler_estimates_and_loops_repeat():
+    estimate = 'backend_config={"flag_configs":[],"estimated_cycles":"%d","iteration_bounds":["2"]}'
+    text = TEXT.replace("fusion(%copy-done, %x), kind=kOutput", f"fusion(%copy-done, %x), {estimate % 700}")
+    text = text.replace("broadcast(%p.1), dimensions={0,1}", f"broadcast(%p.1), {estimate % 50}")  # in a branch
+    text = text.replace("all-to-all(%each), dimensions={1}", f"all-to-all(%each), {estimate % 30}")
+    assert Program(TEXT).cycles() == 0
+    assert Program(text).cycles() == 700
+    assert Program(text).cycles(3) == 700 + 3 * 30
+
+
 def test_of_an_array_that_is_sliced_inside_a_fusion_only_the_slice_is_read():
     body = """
 ENTRY %loop (given: bf16[16,64,32], index: s32[], tokens: bf16[8,64]) -> f32[8,32] {

@@ -69,23 +69,36 @@ def compare(folder: Path, **settings: Any) -> dict[str, Any]:
 
 
 def unpacked(params: Any) -> Any:
-    """Returns the parameters with codes in place of words."""
+    """Returns the parameters with codes in place of words, and with one axis of outputs in each array of a matrix."""
 
     def one(leaf: Any) -> Any:
-        return replace(leaf, codes=codes(leaf)) if isinstance(leaf, WeightOnly) else leaf
+        if not isinstance(leaf, WeightOnly):
+            return leaf
+        order, arrays = leaf.order, replace(leaf, codes=codes(leaf), order=None)
+        if leaf.layout.order == "matrix":
+            arrays = jax.tree.map(lambda array: joined(np.asarray(array), leaf), arrays)
+        return jax.tree.leaves((arrays, order))
 
     return jax.tree.map(one, params, is_leaf=lambda leaf: isinstance(leaf, WeightOnly))
 
 
 def codes(weight: WeightOnly) -> np.ndarray:
-    """Returns the codes as a matrix, whatever the number of inputs that a row of words has in common."""
-    array = np.asarray(weight.codes)
-    table = weight.layout.order == "table"
-    if array.dtype == np.uint32:
-        shifts = np.arange(0, 32, 4, dtype=np.uint32).reshape(8, *[1] * (0 if table else 2))
-        array = np.expand_dims(array, -1 if table else -3) >> shifts & 15
-    inner = array.shape[-1]
-    return array.reshape(len(array), -1) if table else array.reshape(-1, inner)
+    """Returns codes `[..., k, N]`, or `[N, k]` of a table, whatever number of inputs a row of words has in common."""
+    array, table = np.asarray(weight.codes), weight.layout.order == "table"
+    if array.dtype == np.int32:
+        shifts = np.arange(28, -1, -4, dtype=np.int32).reshape(8, *[1] * (0 if table else 2))
+        array = np.expand_dims(array, -1 if table else -3) << shifts >> 28
+    if table:
+        return array.reshape(len(array), -1)
+    front = weight.layout.stack + weight.layout.lead
+    return array.reshape(*array.shape[:front], -1, array.shape[-1])
+
+
+def joined(array: np.ndarray, weight: WeightOnly) -> np.ndarray:
+    """Converts `[..., lead..., m, N]` to `[..., m, lead * N]`, because leading axes may differ with the devices."""
+    stack, lead = weight.layout.stack, weight.layout.lead
+    moved = np.moveaxis(array, range(stack, stack + lead), range(-1 - lead, -1))
+    return moved.reshape(*moved.shape[: stack + 1], -1)
 
 
 def is_packed(leaf: Any) -> bool:

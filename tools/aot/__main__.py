@@ -25,8 +25,9 @@ from tools.aot.cases import CASES, Case
 GIB = 1024**3
 NEAR = 1.15
 HEAD = """\
-| model | slice | program | memory, GiB of | temporary, MiB | moved, GB | sums, MB | hidden | reads | step | holds |
-|---|---|---|---|---|---|---|---|---|---|---|"""
+| model | slice | program | memory, GiB of | temporary, MiB | moved, GB | cycles, M | sums, MB | hidden | reads | step \
+| holds |
+|---|---|---|---|---|---|---|---|---|---|---|---|"""
 BOUNDS = {
     "fits": "arguments, temporaries and the code of all programs fit into a device's memory",
     "aliased": "KV pages and slots are updated in place",
@@ -107,7 +108,7 @@ def row(one: Result) -> str:
     verdict = "yes" if not one.failed else f"**not {', '.join(sorted(one.failed))}**"
     return (
         f"{_begin(one.case)} {costs.name} | {one.memory / GIB:.2f} of {chip.memory / GIB:.2f} "
-        f"| {costs.temporary / 1024**2:.0f} | {costs.traffic / 1e9:.2f} "
+        f"| {costs.temporary / 1024**2:.0f} | {costs.traffic / 1e9:.2f} | {costs.cycles / 1e6:.1f} "
         f"| {costs.all_reduced_bytes / 1e6:.1f} | {hidden} "
         f"| {_times(one.reads)} | {_times(one.step)} | {verdict} |"
     )

@@ -5,6 +5,10 @@ does so depends on the order of axes. The compiler for TPUs does so under two co
 be separate axes in front of the outputs. The eight codes in a word must not belong to neighbouring inputs. Arrays of
 4-bit types would work too, but compiled programs of jax 0.10 do not accept them.
 
+On TPUs, unpacking takes longer than reading, so every instruction for a weight counts. Codes are signed for that
+reason: the zero point of most forms is then 0 and need not be subtracted, and codes of one byte are converted by the
+matrix unit itself.
+
 Letters: k inputs in G groups of g; N outputs.
 """
 
@@ -63,8 +67,9 @@ class WeightLayout:
 class WeightOnly:
     """A weight `[k, outputs...]`, or a stack of them, as codes and factors of groups.
 
-    Dequantised, an entry is `scale * (code - zero) - minimum`. With `e2m1`, the number that a code represents in the
-    format E2M1 replaces `code - zero`.
+    Dequantised, an entry is `scale * (code - zero) - minimum`. Codes and zero points of b bits are those of
+    `QuantisedRows` minus 2^(b - 1). With `e2m1`, the number that the bits of a code represent in the format E2M1
+    replaces `code - zero`.
 
     The fields hold JAX arrays, or NumPy arrays before the weight is placed. For planning and placement they hold shapes
     or partition specs instead. A matrix has codes `[lead..., G, g, N]` and factors `[lead..., G, N]`. A table has codes
@@ -72,14 +77,15 @@ class WeightOnly:
     `order[j]` of the model.
 
     If the number of inputs allows it, eight codes of 4 bits share a word. The first code is in the lowest bits.
-    Otherwise each code is a u8. In a matrix, a block is h successive inputs, and a group is one block or several. Words
-    have the shape `[lead..., W, h, N]`, where `W = k / (8 h)`. Code i of word `[w, j]` belongs to input `(8 w + i) h +
-    j`. A table has words `[N, k / 8]`, each of eight successive inputs.
+    Otherwise each code is an i8. In a matrix, a block is h successive inputs, and a group is one block or several.
+    Words have the shape `[lead..., W, h, N]`, where `W = k / (8 h)`, with k padded so that W has no prime factor above
+    h. Code i of word `[w, j]` belongs to input `(8 w + i) h + j`. A table has words `[N, k / 8]`, each of eight
+    successive inputs.
     """
 
-    codes: Any  # u8, or u32 for words
+    codes: Any  # i8, or i32 for words
     scale: GroupFactors
-    zeros: Any  # u8, with the axes of factors, or None: all zero points are `zero`
+    zeros: Any  # i8, with the axes of factors, or None: all zero points are `zero`
     minimum: GroupFactors | None
     order: Any  # i32 [k], or None
     zero: int = field(metadata={"static": True})
@@ -91,7 +97,7 @@ class WeightOnly:
     def take(self, outputs: Array) -> Array:
         """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`. The weight must be a table."""
         rows = jax.tree.map(lambda array: jnp.take(array, outputs, axis=0), replace(self, order=None))
-        weights = _scaled(rows, _numbers(rows))[:, : self.inputs]
+        weights = _scaled(rows, _numbers(rows, jnp.dtype("float32")))[:, : self.inputs]
         return weights if self.order is None else jnp.empty_like(weights).at[:, self.order].set(weights)
 
     def partition(self, axis: str) -> WeightOnly:
@@ -155,13 +161,16 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
     """
     if isinstance(w, TiedTable):
         w = w.head
-    numbers = _numbers(w)
+    scale_after = _groups(w) == 1 and w.scale.inner is None and w.minimum is None and w.zeros is None
+    numbers = _numbers(w, w.dtype if scale_after else jnp.dtype("float32"))
+    weights = (numbers if scale_after else _scaled(w, numbers)).astype(w.dtype)
     first = 1 if w.layout.order == "table" else w.layout.lead
-    sizes = numbers.shape[1:] if w.layout.order == "table" else numbers.shape[first:-1]  # of the axes of inputs
+    sizes = weights.shape[1:] if w.layout.order == "table" else weights.shape[first:-1]  # of the axes of inputs
+    if w.codes.dtype == jnp.int32 and w.layout.order == "matrix":
+        sizes = tuple(factor for size in sizes for factor in factors(size, sizes[-1]))
+        weights = weights.reshape(*weights.shape[:first], *sizes, weights.shape[-1])
     x = (x if w.order is None else x[:, w.order]).astype(w.dtype)
     x = jnp.pad(x, ((0, 0), (0, prod(sizes) - x.shape[1]))).reshape(len(x), *sizes)
-    scale_after = _groups(w) == 1 and w.scale.inner is None and w.minimum is None and w.zeros is None
-    weights = numbers if scale_after else _scaled(w, numbers)
     axes = tuple(range(1, x.ndim)), tuple(range(first, first + len(sizes)))
 
     def multiply(x: Array, weights: Array) -> Array:
@@ -169,7 +178,12 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
         result = jnp.dtype(reduce_dtype)
         return jax.lax.dot_general(x, weights, (axes, ((), ())), precision=exact, preferred_element_type=result)
 
-    y: Array = jax.lax.platform_dependent(x, weights.astype(w.dtype), cpu=partial(by_rows, multiply), default=multiply)
+    def apart(x: Array, weights: Array) -> Array:
+        """Multiplies, and keeps the compiler from dividing the outputs of the weights as those of the result."""
+        product = multiply(x, weights)
+        return product if scale_after else jax.lax.optimization_barrier(product)
+
+    y: Array = jax.lax.platform_dependent(x, weights, cpu=partial(by_rows, multiply), tpu=apart, default=multiply)
     y = y.astype(jnp.float32)
     if scale_after:
         y *= w.scale.outer.astype(jnp.float32).reshape(y.shape[1:])
@@ -199,50 +213,99 @@ def _local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
     return (*first, count // prod(rest), *rest)
 
 
-def _numbers(w: WeightOnly) -> Array:
-    """Returns the codes minus `w.zero`, or the numbers that codes of E2M1 represent, f32.
+def factors(number: int, most: int) -> tuple[int, ...]:
+    """Returns factors of a number, of at most `most` except for larger prime factors.
+
+    The compiler for TPUs multiplies along the longest axis of inputs. If that is not the one of words next to each
+    other, it rearranges all codes first, or writes all weights to memory. Other axes are divided until none is longer.
+    """
+    inner = next(size for size in range(min(number, most), 0, -1) if number % size == 0)
+    return (number,) if inner in (1, number) else (*factors(number // inner, most), inner)
+
+
+def _numbers(w: WeightOnly, dtype: jnp.dtype) -> Array:
+    """Returns the codes minus `w.zero`, or the numbers that codes of E2M1 represent, in `dtype`. They are exact.
 
     If groups have different zero points (`w.zeros`), returns the codes, and `_scaled` subtracts the zero points. The
     shape is `[lead..., G, g, N]` for a matrix, `[lead..., W, 8, h, N]` for a matrix in words, and `[N, k]` for a table.
     """
-    codes, zero = w.codes, w.zero if w.zeros is None else 0
-    if codes.dtype == jnp.uint32:
+    codes = w.codes
+    if codes.dtype == jnp.int32:
         axis = -1 if w.layout.order == "table" else -3
-        shifts = jnp.arange(0, 32, 4, dtype=jnp.uint32)
-        shifts = shifts.reshape(8, *[1] * (-1 - axis))
-        codes = (jnp.expand_dims(codes, axis) >> shifts & 15).astype(jnp.int32)
-    numbers = _floats(codes) if w.e2m1 else codes.astype(jnp.float32) - zero
+        shifts = jnp.arange(28, -1, -4, dtype=jnp.int32).reshape(8, *[1] * (-1 - axis))
+        codes = jnp.expand_dims(codes, axis) << shifts >> 28  # the code's sign is at the top before it moves down
+    numbers = _floats(codes).astype(dtype) if w.e2m1 else codes.astype(dtype)
+    if w.zero:
+        numbers -= w.zero
     return numbers.reshape(len(numbers), -1) if w.layout.order == "table" else numbers
 
 
 def _floats(codes: Array) -> Array:
-    """Returns the numbers that codes 0 .. 15 represent in the format E2M1, f32."""
+    """Returns the numbers that the lowest four bits of codes represent in the format E2M1, f32."""
+    codes = codes.astype(jnp.int32)
     size = codes & 7
     bits = (size << 22) + (126 << 23)  # exponent and mantissa move to their places in f32
     number = jnp.where(size < 2, size * jnp.float32(0.5), jax.lax.bitcast_convert_type(bits, jnp.float32))
-    return jnp.where(codes < 8, number, -number)
+    return jnp.where(codes & 8 == 0, number, -number)
 
 
 def _scaled(w: WeightOnly, numbers: Array) -> Array:
-    """Returns one dequantised weight, f32, with the axes of `numbers`, which are the result of `_numbers`."""
-    axis = -1 if w.layout.order == "table" else -2
-    blocks = _groups(w) if axis == -1 else prod(numbers.shape[w.layout.lead : -2])
+    """Returns one dequantised weight, f32.
 
-    def spread(array: Array) -> Array:
-        """Repeats factors until each block of a matrix, or each input of a table, has one."""
-        repeated = jnp.repeat(array, blocks // array.shape[axis], axis=axis)
-        if axis == -1:
-            return jnp.repeat(repeated, numbers.shape[1] // blocks, axis=1)
-        return repeated.reshape(*numbers.shape[:-2], 1, numbers.shape[-1])
+    Args:
+        w: the weight.
+        numbers: the result of `_numbers`. The weight has the same axes, or for words those of `_by_groups`.
+    """
+    groups, axis = _groups(w), -1 if w.layout.order == "table" else -2
+    numbers, shape = _by_groups(w, numbers)
 
     def values(factors: GroupFactors) -> Array:
-        outer = factors.outer.astype(jnp.float32)
+        outer, covered = _widened(factors.outer), groups // factors.outer.shape[axis]
         if factors.inner is None:
-            return spread(outer)
-        outer = jnp.repeat(outer, _groups(w) // outer.shape[axis], axis=axis)
-        return spread(outer * factors.inner.astype(jnp.float32))
+            return (outer if covered == 1 else jnp.repeat(outer, covered, axis=axis)).reshape(shape)
+        axes = (*outer.shape[:axis], outer.shape[axis], covered, *outer.shape[axis:][1:])
+        inner = factors.inner.astype(jnp.float32).reshape(axes)
+        return (jnp.expand_dims(outer, axis if axis < -1 else outer.ndim) * inner).reshape(shape)
 
     if w.zeros is not None:
-        numbers -= spread(w.zeros.astype(jnp.float32))
+        numbers -= w.zeros.astype(jnp.float32).reshape(shape)
     numbers *= values(w.scale)
-    return numbers if w.minimum is None else numbers - values(w.minimum)
+    if w.minimum is not None:
+        numbers -= values(w.minimum)
+    return numbers.reshape(len(numbers), -1) if w.layout.order == "table" else numbers
+
+
+def _by_groups(w: WeightOnly, numbers: Array) -> tuple[Array, tuple[int, ...]]:
+    """Returns numbers with axes of groups and of inputs in a group, and the shape in which factors broadcast to them.
+
+    A group of a matrix in words is a part of the blocks of each word, or all blocks of several words. Repeating the
+    factors for each block instead would take TPUs longer than the product.
+    """
+    groups = _groups(w)
+    if w.layout.order == "table":
+        return numbers.reshape(len(numbers), groups, -1), (len(numbers), groups, 1)
+    if w.codes.dtype != jnp.int32:
+        return numbers, (*numbers.shape[:-2], 1, numbers.shape[-1])
+    *lead, words, codes, size, outputs = numbers.shape
+    blocks = words * codes // groups
+    inside = min(blocks, codes)  # blocks of a group in a word
+    outside = blocks // inside  # words of a group
+    divided = (words // outside, outside, codes // inside, inside, size, outputs)
+    return numbers.reshape(*lead, *divided), (*lead, words // outside, 1, codes // inside, 1, 1, outputs)
+
+
+def _widened(factors: Array) -> Array:
+    """Converts factors to f32."""
+    if factors.dtype != jnp.float16:
+        return factors
+    widened: Array = jax.lax.platform_dependent(factors, tpu=_from_bits, default=lambda half: half.astype(jnp.float32))
+    return widened
+
+
+def _from_bits(half: Array) -> Array:
+    """Converts finite f16 numbers to f32, by their bits. TPUs have no instruction for it, and XLA's code is slower."""
+    bits = jax.lax.bitcast_convert_type(half, jnp.int16).astype(jnp.int32)
+    size = bits & 0x7FFF
+    normal = jax.lax.bitcast_convert_type((size << 13) + (112 << 23), jnp.float32)  # another bias of the exponent
+    number = jnp.where(size < 1024, size.astype(jnp.float32) * jnp.float32(2**-24), normal)
+    return jnp.where(bits < 0, -number, number)

@@ -6,14 +6,15 @@ Letters: T rows of activations, k inputs, N outputs, E weights in a stack.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from dataclasses import replace
+from math import lcm, prod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxchat.kernels.matmul.weight_only import GroupFactors, WeightLayout, WeightOnly
+from jaxchat.kernels.matmul.weight_only import GroupFactors, WeightLayout, WeightOnly, factors
 from jaxchat.quantised import Factors, QuantisedRows
 
 _PER_WORD = 8  # codes
@@ -25,41 +26,45 @@ def from_rows(
 ) -> WeightOnly:
     """Returns the weights of `stack`, all of one form, in NumPy arrays.
 
+    Matrices may get more groups, of zeros, see `_padded`.
+
     Args:
         stack: each weight `[N, k]`, only one if `layout.stack` is False. Their orders of inputs may differ.
         layout: the arrangement of the weight.
         dtype: dtype of activations, and of weights that are not quantised.
         inputs: number of inputs in the model, if the rows are padded with zeros to whole groups; None: k.
     """
+    inputs, orders = inputs or stack[0].shape[1], _orders(stack, layout)
+    stack = [_padded(rows, layout) for rows in stack]
     first = stack[0]
 
     def stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
         arranged = [_arranged(array, layout) for array in arrays]
         return np.stack(arranged) if layout.stack else arranged[0]
 
-    def factors(parts: Sequence[Factors]) -> GroupFactors:
+    def factors_of(parts: Sequence[Factors]) -> GroupFactors:
         inner = [part.inner for part in parts if part.inner is not None]
         repeats = _outer_size(parts[0], first, layout) // parts[0].outer.shape[1]
         outer = [np.repeat(part.outer, repeats, axis=1) for part in parts]
         return GroupFactors(stacked(outer), stacked(inner) if inner else None)
 
-    codes = stacked([_codes_of_4_bits(rows) if rows.e2m1 else rows.codes for rows in stack])
+    codes = stacked([_codes_of_4_bits(rows) if rows.e2m1 else _signed(rows.codes, rows) for rows in stack])
     size = _block(first, layout)
     if layout.order == "table":
         codes = _words(codes, 1) if size else codes
     else:
         codes = codes.reshape(*codes.shape[:-2], -1, size or first.group, codes.shape[-1])
         codes = _words(codes, codes.ndim - 3) if size else codes
-    zeros = [rows.zero for rows in stack if isinstance(rows.zero, np.ndarray)]
+    zeros = [_signed(rows.zero, rows) for rows in stack if isinstance(rows.zero, np.ndarray)]
     minima = [rows.minimum for rows in stack if rows.minimum is not None]
     return WeightOnly(
         codes,
-        factors([_scale(rows) for rows in stack]),
+        factors_of([_scale(rows) for rows in stack]),
         stacked(zeros) if zeros else None,
-        factors(minima) if minima else None,
-        _orders(stack, layout),
-        first.zero if isinstance(first.zero, int) else 0,
-        inputs or first.shape[1],
+        factors_of(minima) if minima else None,
+        orders,
+        _zero(first),
+        inputs,
         layout,
         jnp.dtype(dtype),
         first.e2m1,
@@ -71,7 +76,7 @@ def shapes_of_rows(stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: 
 
     The rows of `stack` may be fewer than the outputs of `layout`: only their form matters.
     """
-    first, count = stack[0], prod(layout.outputs)
+    inputs, count, first = stack[0].shape[1], prod(layout.outputs), _padded(stack[0][:1], layout)
     front = ((len(stack),) if layout.stack else ()) + layout.outputs[: layout.lead]
     rest = count // prod(layout.outputs[: layout.lead])
 
@@ -80,20 +85,20 @@ def shapes_of_rows(stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: 
             return jax.ShapeDtypeStruct((count, prod(inputs)), dtype)
         return jax.ShapeDtypeStruct((*front, *inputs, rest), dtype)
 
-    def factors(part: Factors) -> GroupFactors:
+    def factors_of(part: Factors) -> GroupFactors:
         inner = None if part.inner is None else shape(np.int8, part.inner.shape[1])
         return GroupFactors(shape(part.outer.dtype, _outer_size(part, first, layout)), inner)
 
     groups, size = first.shape[1] // first.group, _block(first, layout)
     ordered = any(rows.order is not None for rows in stack)
     return WeightOnly(
-        shape(np.uint32, first.shape[1] // (_PER_WORD * size), size) if size else shape(np.uint8, groups, first.group),
-        factors(first.scale),
-        None if isinstance(first.zero, int) else shape(np.uint8, groups),
-        None if first.minimum is None else factors(first.minimum),
-        jax.ShapeDtypeStruct((*front[: layout.stack], first.shape[1]), np.int32) if ordered else None,
-        first.zero if isinstance(first.zero, int) else 0,
-        first.shape[1],
+        shape(np.int32, first.shape[1] // (_PER_WORD * size), size) if size else shape(np.int8, groups, first.group),
+        factors_of(first.scale),
+        None if isinstance(first.zero, int) else shape(np.int8, groups),
+        None if first.minimum is None else factors_of(first.minimum),
+        jax.ShapeDtypeStruct((*front[: layout.stack], inputs), np.int32) if ordered else None,
+        _zero(first),
+        inputs,
         layout,
         jnp.dtype(dtype),
         first.e2m1,
@@ -131,23 +136,81 @@ def _block(rows: QuantisedRows, layout: WeightLayout) -> int:
     return size
 
 
+def _padded(rows: QuantisedRows, layout: WeightLayout) -> QuantisedRows:
+    """Returns the rows with as many more groups of zeros as it takes to divide words well, see `factors`.
+
+    If devices divide the inputs, each gets equally many more. Example: of 18944 inputs in groups of 32, a device has 74
+    words. 37 is a prime factor, so there will be 75.
+    """
+    size = 0 if layout.order == "table" else _block(rows, layout)
+    if not size:
+        return rows
+    shards = layout.shards if layout.split == "inputs" else 1
+    inputs = rows.shape[1] // shards
+    whole = rows.group == rows.shape[1]
+    parts = [part for part in (rows.scale, rows.minimum) if part is not None]
+    outer = [_outer_size(part, rows, layout) for part in parts]
+    unit = lcm(size * _PER_WORD, *([] if whole else [rows.group]), *(rows.shape[1] // one for one in outer if one > 1))
+    count = inputs // unit
+    while max(factors(count * unit // (size * _PER_WORD), size)) > size:
+        count += 1
+    more = count * unit - inputs
+    if not more:
+        return rows
+
+    def pad(array: np.ndarray) -> np.ndarray:
+        """Adds zeros to each device's part of an array `[n, k]`, or `[n, groups]`."""
+        if array.shape[1] == 1:  # one for the whole row
+            return array
+        parts = array.reshape(len(array), shards, -1)
+        wider = np.pad(parts, ((0, 0), (0, 0), (0, parts.shape[2] * more // inputs)))
+        return wider.reshape(len(array), -1)
+
+    def padded(part: Factors) -> Factors:
+        repeated = np.repeat(part.outer, _outer_size(part, rows, layout) // part.outer.shape[1], axis=1)
+        return Factors(pad(repeated), None if part.inner is None else pad(part.inner))
+
+    return replace(
+        rows,
+        codes=pad(rows.codes),
+        group=shards * count * unit if whole else rows.group,
+        scale=padded(rows.scale),
+        zero=rows.zero if isinstance(rows.zero, int) else pad(rows.zero),
+        minimum=None if rows.minimum is None else padded(rows.minimum),
+    )
+
+
 def _words(codes: np.ndarray, axis: int) -> np.ndarray:
-    """Packs every eight neighbouring codes on an axis, each 0 .. 15, into a u32 word. The first has the lowest bits."""
+    """Packs the low four bits of every eight neighbouring codes on an axis into an i32 word, the first code lowest."""
     shape = (*codes.shape[:axis], -1, _PER_WORD, *codes.shape[axis + 1 :])
-    first, *others = np.moveaxis(codes.reshape(shape), axis + 1, 0)
+    first, *others = np.moveaxis(codes.view(np.uint8).reshape(shape), axis + 1, 0) & 15
     words = first.astype(np.uint32)
     for index, each in enumerate(others, 1):
         words |= each.astype(np.uint32) << np.uint32(4 * index)
-    return words
+    return words.view(np.int32)
+
+
+def _signed(codes: np.ndarray, rows: QuantisedRows) -> np.ndarray:
+    """Returns u8 codes or zero points minus 2^(bits - 1), i8."""
+    return (codes - np.uint8(_middle(rows))).view(np.int8)  # u8 wraps around
+
+
+def _zero(rows: QuantisedRows) -> int:
+    """Returns the zero point of all signed codes, 0 if groups have their own."""
+    return rows.zero - _middle(rows) if isinstance(rows.zero, int) and not rows.e2m1 else 0
+
+
+def _middle(rows: QuantisedRows) -> int:
+    return 1 << (rows.bits - 1)
 
 
 def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
-    """Converts rows of E2M1 numbers to the 4-bit codes of that format, u8 `[N, k]` below 16.
+    """Converts rows of E2M1 numbers to the 4-bit codes of that format, i8 `[N, k]`, 0 .. 15.
 
     In `rows`, `codes - zero` are twice the numbers, so that all of them are integers.
     """
     numbers = (rows.codes.astype(np.float32) - rows.zero) / 2
-    return numbers.astype(jnp.float4_e2m1fn).view(np.uint8)
+    return numbers.astype(jnp.float4_e2m1fn).view(np.int8)
 
 
 def _scale(rows: QuantisedRows) -> Factors:

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from jaxchat.kernels.matmul.rounding import round_outputs, round_rows
-from jaxchat.kernels.matmul.weight_only import TiedTable, WeightLayout, WeightOnly, matmul, matmul_entry
+from jaxchat.kernels.matmul.weight_only import (
+    TiedTable,
+    WeightLayout,
+    WeightOnly,
+    _from_bits,
+    factors,
+    matmul,
+    matmul_entry,
+)
 from jaxchat.kernels.matmul.weight_only_build import from_rows, shapes_of_rows, splits_groups
 from jaxchat.quantised import Factors, QuantisedRows
 
@@ -50,13 +58,40 @@ LAYOUTS = {
 }
 
 
+TWICE_E2M1 = np.array([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12])
+WIDE = 32 * 8 * 37  # inputs of 37 words, a prime number
+
+
+def wide_rows(group: int, **changes: Any) -> QuantisedRows:
+    rng = np.random.default_rng(8)
+    scale = Factors(rng.standard_normal((OUTPUTS, WIDE // group)).astype(np.float16))
+    return replace(QuantisedRows(rng.integers(0, 16, (OUTPUTS, WIDE), np.uint8), 4, group, scale, 8), **changes)
+
+
+def wide_factors(outer: int, seed: int) -> Factors:
+    rng = np.random.default_rng(seed)
+    halves = rng.standard_normal((OUTPUTS, WIDE // outer)).astype(np.float16)
+    return Factors(halves, rng.integers(-64, 64, (OUTPUTS, WIDE // 32), np.int8))
+
+
+WIDE_FORMS = {
+    "groups of 32": wide_rows(32),
+    "groups of 128": wide_rows(128),
+    "zero points": wide_rows(64, zero=RNG.integers(0, 16, (OUTPUTS, WIDE // 64), np.uint8)),
+    "two levels, minima": wide_rows(32, scale=wide_factors(256, 9), zero=0, minimum=wide_factors(256, 10)),
+    "one outer factor": wide_rows(32, scale=wide_factors(WIDE, 11)),
+    "another order of inputs": wide_rows(32, order=RNG.permutation(WIDE).astype(np.int32)),
+    "E2M1": wide_rows(32, codes=RNG.choice(TWICE_E2M1 + 12, (OUTPUTS, WIDE)).astype(np.uint8), zero=12, e2m1=True),
+}
+
+
 def on_device(weight: WeightOnly) -> WeightOnly:
     placed: WeightOnly = jax.tree.map(jnp.asarray, weight)
     return placed
 
 
-def activations(count: int) -> np.ndarray:
-    return np.random.default_rng(7).standard_normal((count, INPUTS)).astype(np.float32)
+def activations(count: int, inputs: int = INPUTS) -> np.ndarray:
+    return np.random.default_rng(7).standard_normal((count, inputs)).astype(np.float32)
 
 
 def right(x: np.ndarray, rows: QuantisedRows) -> np.ndarray:
@@ -70,6 +105,58 @@ def test_products_are_those_of_the_dequantised_rows(rows: QuantisedRows, layout:
     x = activations(5)
     expected = right(x, rows).reshape(5, *layout.outputs)
     assert np.abs(jax.jit(matmul)(x, weight) - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("layout", [LAYOUTS["matrix"], LAYOUTS["leading outputs"]], ids=["matrix", "leading outputs"])
+@pytest.mark.parametrize("rows", WIDE_FORMS.values(), ids=WIDE_FORMS)
+def test_words_are_padded_until_their_number_has_small_factors(rows: QuantisedRows, layout: WeightLayout) -> None:
+    weight = from_rows([rows], layout, jnp.dtype("float32"))
+    words, size = weight.codes.shape[-3:-1]
+    assert max(factors(words, size)) <= size and 8 * words * size >= WIDE
+    x = activations(3, WIDE)
+    expected = right(x, rows).reshape(3, *layout.outputs)
+    assert np.abs(jax.jit(matmul)(x, on_device(weight)) - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", [name for name, rows in WIDE_FORMS.items() if rows.order is None])
+def test_of_padded_words_each_device_gets_those_of_its_inputs(name: str) -> None:
+    rows, shards = WIDE_FORMS[name], 2
+    layout = WeightLayout((OUTPUTS,), split="inputs", shards=shards)
+    weight = from_rows([rows], layout, jnp.dtype("float32"))
+    specs = weight.partition("devices")
+
+    def part(index: int) -> WeightOnly:
+        def cut(array: np.ndarray, spec: Any) -> jax.Array:
+            axes = [axis for axis, name in enumerate(spec) if name]
+            return jnp.asarray(np.split(array, shards, axes[0])[index] if axes else array)
+
+        result: WeightOnly = jax.tree.map(cut, weight, specs)
+        return result
+
+    x = activations(3, WIDE)
+    expected = right(x, rows)
+    total = sum(matmul(each, part(index)) for index, each in enumerate(np.split(x, shards, axis=1)))
+    assert np.abs(total - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_factors_are_small_where_the_number_has_small_ones() -> None:
+    assert [factors(number, 32) for number in (1, 32, 60, 75, 74, 37)] == [
+        (1,),
+        (32,),
+        (2, 30),
+        (3, 25),
+        (37, 2),
+        (37,),
+    ]
+    for number in range(1, 2000):
+        assert np.prod(factors(number, 32)) == number
+
+
+def test_factors_of_16_bits_are_widened_by_their_bits_without_loss() -> None:
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)]
+    widened = np.asarray(jax.jit(_from_bits)(halves))
+    np.testing.assert_array_equal(widened.view(np.uint32), halves.astype(np.float32).view(np.uint32))
 
 
 @pytest.mark.parametrize("rows", FORMS.values(), ids=FORMS)

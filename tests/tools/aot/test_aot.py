@@ -30,6 +30,7 @@ GOOD = ProgramCosts(
     donated=PLAN.memory.pages,
     traffic=PLAN.memory.weights,
     flops=1e12,
+    cycles=2e7,
     collectives=(SUM,),
     hidden_seconds=0.0,
     kernels={},
