@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from jaxchat.compat import described_devices
 from jaxchat.config import EngineConfig
+from jaxchat.kernels.matmul.weight_only import FUSED_ROWS
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.sharding import TensorParallel
 from jaxchat.parallel.mesh import Placement
@@ -121,7 +122,8 @@ class AotEngine:
         self.sizes = EngineShapes.resolve(engine, padded)
         self.placement = Placement.create(engine.mesh, padded, devices or _devices(topology))
         self.attention = choose_attention(engine, padded, self.placement, topology.chip.platform).backend
-        self.params = planned_params(model, padded, self.placement, engine, stored)
+        fused_rows = FUSED_ROWS if topology.chip.platform == "gpu" else 0
+        self.params = planned_params(model, padded, self.placement, engine, stored, fused_rows)
         self.pages, self.slots = shapes_of_state(self.attention, self.sizes, self.placement)
         per_token = bytes_per_device(self.pages) / (self.sizes.pages * self.sizes.page_size)
         self.cost = Cost(padded, topology, engine.tensor_parallel, engine.dtype, self.params, per_token)

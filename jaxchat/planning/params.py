@@ -24,6 +24,7 @@ def planned_params(
     placement: Placement,
     engine: EngineConfig,
     stored: Stored = not_quantised,
+    fused_rows: int = 0,
 ) -> dict[str, Any]:
     """Returns the parameters as accelerators hold them, with a shape, dtype and sharding in place of each array.
 
@@ -33,8 +34,9 @@ def planned_params(
         placement: the devices.
         engine: settings.
         stored: the stored forms of the model's tensors.
+        fused_rows: of quantised weights, see `WeightOnly`.
     """
-    layout = WeightOnlyShapes(placement, engine.dtype)
+    layout = WeightOnlyShapes(placement, engine.dtype, fused_rows)
     packing, slices, specs = StoredPacking(layout), stored_slices(model), param_specs(model)
 
     def planned(path: ParamPath, spec: ParamSpec) -> Any:

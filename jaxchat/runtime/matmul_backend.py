@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,8 +43,8 @@ def choose_packing(
         report: called with the progress if kernels are built.
     """
     if engine.quantize and weight_only(placement):
-        layout = WeightOnlyRows(placement, engine.dtype)
-        return WeightOnlyPacking(layout, engine.quantize), f"of {engine.quantize} {_xla_reason(engine, placement)}"
+        layout, reason = _weight_only_rows(engine, placement), _xla_reason(engine, placement)
+        return WeightOnlyPacking(layout, engine.quantize), f"of {engine.quantize} {reason}"
     targets, phrase = matmul_calls(engine, placement, folder, report)
     if engine.quantize == "int8":
         return Int8Packing(targets), f"of int8 {phrase}"
@@ -61,9 +61,21 @@ def choose_rows(
     Arguments are those of `choose_packing`.
     """
     if weight_only(placement):
-        return WeightOnlyRows(placement, engine.dtype)
+        return _weight_only_rows(engine, placement)
     targets, _ = matmul_calls(engine, placement, folder, report)
     return PanelRows(engine.dtype, grouped_call(engine, placement, folder, report), targets)
+
+
+def _weight_only_rows(engine: EngineConfig, placement: Placement) -> WeightOnlyRows:
+    gpu = jax.default_backend() == "gpu" and engine.dtype == "bfloat16"
+    return WeightOnlyRows(placement, engine.dtype, _fused_rows() if gpu else 0)
+
+
+@cache
+def _fused_rows() -> int:
+    from jaxchat.kernels.matmul.gpu_weight_only import most_rows  # Pallas, which only a GPU needs
+
+    return most_rows()
 
 
 def weight_only(placement: Placement) -> bool:

@@ -33,6 +33,7 @@ class WeightOnlyRows:
 
     placement: Placement
     dtype: str  # of activations, and of weights that are not quantised
+    fused_rows: int = 0  # of `WeightOnly`
 
     def unsupported_reason(self, spec: ParamSpec, rows: QuantisedRows) -> str | None:
         """Returns why rows of this form cannot be packed as a part of a parameter, or None if they can."""
@@ -72,7 +73,7 @@ class WeightOnlyRows:
         placed: WeightOnly = jax.tree.map(
             lambda array, spec: put(array, NamedSharding(mesh, spec)), weight, weight.partition(AXIS)
         )
-        return placed
+        return replace(placed, fused_rows=self.fused_rows)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class WeightOnlyShapes(WeightOnlyRows):
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(self.placement.mesh, spec))
 
         result: WeightOnly = jax.tree.map(sharded, weight, weight.partition(AXIS))
-        return result
+        return replace(result, fused_rows=self.fused_rows)
 
 
 @dataclass(frozen=True)

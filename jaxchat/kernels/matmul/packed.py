@@ -48,7 +48,7 @@ def matmul(x: Array, w: PackedWeight, reduce_dtype: str = "float32") -> Array:
     if isinstance(w, JoinedWeight):
         return jnp.concatenate([matmul(x, part, reduce_dtype) for part in w.parts], axis=1 + w.axis)
     if isinstance(w, WeightOnly | TiedTable):
-        return weight_only.matmul(x, w, reduce_dtype)
+        return _weight_only(x, w.head if isinstance(w, TiedTable) else w, reduce_dtype)
     if isinstance(w, GroupedWeight):
         return grouped.matmul(x, w)
     return int8.matmul(x, w) if isinstance(w, Int8) else native.matmul(x, w)
@@ -67,10 +67,19 @@ def matmul_entry(x: Array, w: PackedWeight, index: Array, reduce_dtype: str = "f
     if isinstance(w, TiedTable):
         raise TypeError("a table is not a stack")
     if isinstance(w, WeightOnly):
-        return weight_only.matmul_entry(x, w, index, reduce_dtype)
+        return _weight_only(x, weight_only.entry(w, index), reduce_dtype)
     if isinstance(w, GroupedWeight):
         return grouped.matmul(x, w, index)
     return int8.matmul_entry(x, w, index) if isinstance(w, Int8) else native.matmul_entry(x, w, index)
+
+
+def _weight_only(x: Array, w: WeightOnly, reduce_dtype: str) -> Array:
+    if len(x) <= w.fused_rows:
+        from jaxchat.kernels.matmul import gpu_weight_only  # Pallas, which only a GPU needs
+
+        if gpu_weight_only.fits(w):
+            return gpu_weight_only.matmul(x, w, reduce_dtype)
+    return weight_only.matmul(x, w, reduce_dtype)
 
 
 def partition(w: PackedWeight | Array, dense: PartitionSpec, axis: str) -> Any:

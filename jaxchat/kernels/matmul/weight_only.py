@@ -28,6 +28,8 @@ from jaxchat.kernels.matmul.native import by_rows
 
 Split = Literal["none", "inputs", "outputs", "stack"]
 """The axis that devices divide among themselves: none, the inputs, the outputs, or the weights of a stack."""
+FUSED_ROWS = 128
+"""The most rows that the kernel of `gpu_weight_only` multiplies."""
 Order = Literal["matrix", "table"]
 """Whether inputs stand in front of outputs (matrix), or outputs in front of inputs, to look up rows (table)."""
 
@@ -93,6 +95,7 @@ class WeightOnly:
     layout: WeightLayout = field(metadata={"static": True})
     dtype: jnp.dtype = field(metadata={"static": True})  # of activations, and of weights that are not quantised
     e2m1: bool = field(metadata={"static": True}, default=False)  # whether codes of 4 bits are floats
+    fused_rows: int = field(metadata={"static": True}, default=0)  # most rows for the kernel of `gpu_weight_only`
 
     def take(self, outputs: Array) -> Array:
         """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`. The weight must be a table."""
@@ -161,7 +164,7 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
     """
     if isinstance(w, TiedTable):
         w = w.head
-    scale_after = _groups(w) == 1 and w.scale.inner is None and w.minimum is None and w.zeros is None
+    scale_after = group_count(w) == 1 and w.scale.inner is None and w.minimum is None and w.zeros is None
     numbers = _numbers(w, w.dtype if scale_after else jnp.dtype("float32"))
     weights = (numbers if scale_after else _scaled(w, numbers)).astype(w.dtype)
     first = 1 if w.layout.order == "table" else w.layout.lead
@@ -187,22 +190,22 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
     y = y.astype(jnp.float32)
     if scale_after:
         y *= w.scale.outer.astype(jnp.float32).reshape(y.shape[1:])
-    return y.reshape(len(x), *_local_outputs(w.layout, y.shape[-1]))
+    return y.reshape(len(x), *local_outputs(w.layout, y.shape[-1]))
 
 
-def matmul_entry(x: Array, w: WeightOnly, index: Array, reduce_dtype: str = "float32") -> Array:
-    """Applies `matmul` to `x` and the weight at `index` (i32 scalar) of a stack. Reads only that weight."""
-    entry = jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, index, keepdims=False), w)
-    return matmul(x, entry, reduce_dtype)
+def entry(w: WeightOnly, index: Array) -> WeightOnly:
+    """Returns the weight at `index` (i32 scalar) of a stack."""
+    one: WeightOnly = jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, index, keepdims=False), w)
+    return one
 
 
-def _groups(w: WeightOnly) -> int:
+def group_count(w: WeightOnly) -> int:
     """Returns the number of groups of inputs for each output, in one device's part of a weight."""
     counts = w.scale.outer if w.scale.inner is None else w.scale.inner
     return counts.shape[-1 if w.layout.order == "table" else -2]
 
 
-def _local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
+def local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
     """Returns the sizes of the output axes in one device's part of a weight.
 
     Args:
@@ -232,12 +235,21 @@ def _numbers(w: WeightOnly, dtype: jnp.dtype) -> Array:
     codes = w.codes
     if codes.dtype == jnp.int32:
         axis = -1 if w.layout.order == "table" else -3
-        shifts = jnp.arange(28, -1, -4, dtype=jnp.int32).reshape(8, *[1] * (-1 - axis))
-        codes = jnp.expand_dims(codes, axis) << shifts >> 28  # the code's sign is at the top before it moves down
-    numbers = _floats(codes).astype(dtype) if w.e2m1 else codes.astype(dtype)
-    if w.zero:
-        numbers -= w.zero
+        index = jnp.arange(8, dtype=jnp.int32).reshape(8, *[1] * (-1 - axis))
+        codes = codes_of_words(jnp.expand_dims(codes, axis), index)
+    numbers = numbers_of(codes, w.zero, w.e2m1, dtype)
     return numbers.reshape(len(numbers), -1) if w.layout.order == "table" else numbers
+
+
+def codes_of_words(words: Array, index: Array | int) -> Array:
+    """Returns code `index` of each word (i32), with its sign: it moves to the top, and down again."""
+    return words << (28 - 4 * index) >> 28
+
+
+def numbers_of(codes: Array, zero: int, e2m1: bool, dtype: Any = jnp.float32) -> Array:
+    """Returns codes minus `zero`, or the numbers that codes represent in the format E2M1, in `dtype`."""
+    numbers = _floats(codes).astype(dtype) if e2m1 else codes.astype(dtype)
+    return numbers - zero if zero else numbers
 
 
 def _floats(codes: Array) -> Array:
@@ -256,7 +268,7 @@ def _scaled(w: WeightOnly, numbers: Array) -> Array:
         w: the weight.
         numbers: the result of `_numbers`. The weight has the same axes, or for words those of `_by_groups`.
     """
-    groups, axis = _groups(w), -1 if w.layout.order == "table" else -2
+    groups, axis = group_count(w), -1 if w.layout.order == "table" else -2
     numbers, shape = _by_groups(w, numbers)
 
     def values(factors: GroupFactors) -> Array:
@@ -281,7 +293,7 @@ def _by_groups(w: WeightOnly, numbers: Array) -> tuple[Array, tuple[int, ...]]:
     A group of a matrix in words is a part of the blocks of each word, or all blocks of several words. Repeating the
     factors for each block instead would take TPUs longer than the product.
     """
-    groups = _groups(w)
+    groups = group_count(w)
     if w.layout.order == "table":
         return numbers.reshape(len(numbers), groups, -1), (len(numbers), groups, 1)
     if w.codes.dtype != jnp.int32:
