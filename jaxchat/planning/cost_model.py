@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxchat.arithmetic import cdiv
 from jaxchat.kernels.matmul.packed import JoinedWeight, PackedWeight
-from jaxchat.kernels.matmul.weight_only import TiedTable, WeightOnly
+from jaxchat.kernels.matmul.weight_only import TiedTable, WeightOnly, group_count
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.moe import rows_of
 from jaxchat.models.param_specs import ParamPath, param_at, param_specs
@@ -56,6 +56,21 @@ def numbers_per_device(tree: Any) -> int:
     A quantised weight counts its codes and not its scales. A `TiedTable` counts once, as the head.
     """
     return sum(_numbers(leaf) for leaf in jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, PackedWeight)))
+
+
+def largest_dequantised(tree: Any) -> int:
+    """Returns the bytes that the largest weight in groups takes on one device once it is dequantised; 0 without any.
+
+    Of a stack it is one weight.
+    """
+
+    def size(leaf: Any) -> int:
+        if not isinstance(leaf, WeightOnly) or leaf.layout.order == "table" or group_count(leaf) == 1:
+            return 0
+        weights = leaf.codes.sharding.shard_shape(leaf.codes.shape)[0] if leaf.layout.stack else 1
+        return leaf.dtype.itemsize * _numbers(leaf) // weights
+
+    return max(map(size, jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, WeightOnly))), default=0)
 
 
 def _numbers(weight: Any) -> int:

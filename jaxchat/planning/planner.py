@@ -9,13 +9,14 @@ are slower.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from jaxchat.config import DTypeName, EngineConfig, KVDTypeName, MeshConfig, Quantize
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.param_specs import param_count
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
-from jaxchat.planning.cost_model import Cost, Estimate, bytes_per_device
+from jaxchat.planning.cost_model import Cost, Estimate, bytes_per_device, largest_dequantised
 from jaxchat.planning.hardware import Topology, slices_of
 from jaxchat.planning.html import plan_html
 from jaxchat.planning.params import planned_params
@@ -167,7 +168,7 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig, stored
         weights=bytes_per_device(params),
         pages=bytes_per_device(pages),
         slots=bytes_per_device(slots),
-        workspace=_workspace(padded, sizes, engine, topology.chip.platform),
+        workspace=_workspace(padded, sizes, engine, topology.chip.platform, params),
     )
     cost = Cost(padded, topology, devices, engine.dtype, params, per_token)
     length = sizes.max_seq_len // 2
@@ -214,19 +215,21 @@ def _devices(model: ModelConfig, mesh: MeshConfig, available: int) -> int:
     raise ValueError("expert_parallel needs a model with experts")
 
 
-def _workspace(model: ModelConfig, sizes: EngineShapes, engine: EngineConfig, platform: str) -> int:
+def _workspace(
+    model: ModelConfig, sizes: EngineShapes, engine: EngineConfig, platform: str, params: dict[str, Any]
+) -> int:
     """Estimates the bytes of the largest program's temporary memory.
 
     These are the activations of a chunk, or arrays of f32 logits for all slots, whichever are larger. There are four
     such arrays, and 18 on a TPU (17.5 in the programs of Gemma 3 12B in int8 for one v6e). On a TPU, adds the code of
-    all programs.
+    all programs. On a GPU, adds a dequantised weight, which a chunk's products read from memory.
     """
     devices = engine.tensor_parallel
     mlp_dim = max(layer.mlp_dim for layer in model.layers)
     chunk = sizes.chunk * 4 * (3 * mlp_dim // devices + 4 * model.embed_dim)
     logits = sizes.slots * 4 * model.vocab_size
     if platform != "tpu":
-        return max(chunk, 4 * logits // devices)
+        return max(chunk, 4 * logits // devices) + largest_dequantised(params)
     programs = 1 + len(engine.decode_sizes)
     return max(chunk, 18 * logits // devices) + programs * (CODE + model.num_layers * CODE_OF_LAYER)
 

@@ -234,6 +234,16 @@ def test_an_8b_model_in_4_bits_on_one_chip():
     assert plan.prefill.seconds == in_8_bits.prefill.seconds  # as many products
 
 
+def test_on_a_gpu_there_is_room_for_one_dequantised_weight():
+    plain, int8, int4 = (planned("llama-3-8b", "h200:1", quantize=form).memory for form in (None, "int8", "int4"))
+    assert int8.workspace == plain.workspace  # products read the codes
+    assert int4.workspace - plain.workspace == 2 * 4096 * 2 * 14_336  # gate and up
+    halves = [planned("llama-3-8b", "h200:2", quantize=form).memory.workspace for form in (None, "int4")]
+    assert halves[1] - halves[0] == 4096 * 2 * 14_336
+    experts = [planned("qwen3-30b-a3b", "h200:1", quantize=form).memory.workspace for form in (None, "int4")]
+    assert experts[1] - experts[0] == 2 * 2048 * (32 + 2 * 4) * 128  # the largest matrix; an expert's are smaller
+
+
 def test_a_70b_model_in_4_bits_on_eight_chips():
     plan = planned("llama-3-70b", "v5e:2x4", quantize="int4")
     layer = 8192 * 128 * (64 + 8 + 8) + 64 * 128 * 8192 + 3 * 8192 * 28_672

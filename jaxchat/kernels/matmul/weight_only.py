@@ -165,6 +165,9 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
     if isinstance(w, TiedTable):
         w = w.head
     scale_after = group_count(w) == 1 and w.scale.inner is None and w.minimum is None and w.zeros is None
+    if not scale_after:
+        codes = jax.lax.platform_dependent(w.codes, x, cuda=_not_before, default=lambda codes, x: codes)
+        w = replace(w, codes=codes)
     numbers = _numbers(w, w.dtype if scale_after else jnp.dtype("float32"))
     weights = (numbers if scale_after else _scaled(w, numbers)).astype(w.dtype)
     first = 1 if w.layout.order == "table" else w.layout.lead
@@ -191,6 +194,16 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
     if scale_after:
         y *= w.scale.outer.astype(jnp.float32).reshape(y.shape[1:])
     return y.reshape(len(x), *local_outputs(w.layout, y.shape[-1]))
+
+
+def _not_before(codes: Array, x: Array) -> Array:
+    """Returns the codes, in such a way that the compiler must compute x first.
+
+    For many rows, XLA dequantises to memory on a GPU. It would begin with all layers, and need memory for all weights.
+    An optimization barrier does not prevent that.
+    """
+    never = jax.lax.bitcast_convert_type(x[0, 0].astype(jnp.float32), jnp.int32) == 0x7FFFFFFF  # a NaN
+    return codes + never.astype(codes.dtype)
 
 
 def entry(w: WeightOnly, index: Array) -> WeightOnly:

@@ -16,6 +16,7 @@ from jaxchat.kernels.matmul.weight_only import (
     WeightLayout,
     WeightOnly,
     _from_bits,
+    _not_before,
     entry,
     factors,
     matmul,
@@ -157,6 +158,15 @@ def test_factors_of_16_bits_are_widened_by_their_bits_without_loss() -> None:
     halves = halves[np.isfinite(halves)]
     widened = np.asarray(jax.jit(_from_bits)(halves))
     np.testing.assert_array_equal(widened.view(np.uint32), halves.astype(np.float32).view(np.uint32))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32])
+def test_codes_that_wait_for_activations_stay_as_they_are(dtype: type) -> None:
+    codes = np.random.default_rng(12).integers(-128, 127, (4, 8)).astype(dtype)
+    for value in (0.0, -0.0, 1.5, np.inf, np.nan):
+        waiting = jax.jit(_not_before)(codes, jnp.full((2, 3), value, jnp.bfloat16))
+        assert waiting.dtype == dtype
+        np.testing.assert_array_equal(waiting, codes)
 
 
 @pytest.mark.parametrize("rows", FORMS.values(), ids=FORMS)

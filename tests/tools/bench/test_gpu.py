@@ -45,8 +45,10 @@ def args(tmp_path: Path) -> argparse.Namespace:
 
 
 @pytest.mark.exhaustive
-def test_our_steps(args: argparse.Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("quantize", [None, "int4"])
+def test_our_steps(args: argparse.Namespace, monkeypatch: pytest.MonkeyPatch, quantize: str | None) -> None:
     monkeypatch.setattr(engine, "probe", dict)
+    args.quantize, args.xla_products = quantize, True
     monkeypatch.setattr(engine, "sample", greedy)  # compiles soon
     args.prefill_chunk, args.page, args.dtype, args.attention, args.samplings = 32, 16, "bfloat16", "auto", ["greedy"]
     found = engine.measure(args)
@@ -88,5 +90,9 @@ def test_shares_are_of_the_chips_rates() -> None:
     assert Roofline(model, "NVIDIA H200").step(1, 1, 1000).floor == pytest.approx(seconds, rel=1e-3)
     text = table(model, "NVIDIA H200", {"ours": {"prefill": 1.0, "decode": {"1 greedy": 2 * seconds}}}, 1000, 0)
     assert "(50 %)" in text.splitlines()[-1]
+    layers = read - 2 * 128_256 * 4096  # the head has 8 bits and a scale of f32 for each output
+    rounded = layers / 2 * (4 + 16 / 32) / 8 + 128_256 * (4096 + 4)
+    int4 = Roofline(model, "NVIDIA H200", "int4")
+    assert int4.step(1, 1, 1000).floor == pytest.approx((rounded + kv) / 4.8e12, rel=1e-2)
     with pytest.raises(ValueError, match="none of"):
         Roofline(model, "cpu").step(1, 1, 1000)

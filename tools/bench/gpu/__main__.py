@@ -1,8 +1,9 @@
 """Measures jaxchat and `transformers` on a GPU: `python -m tools.bench.gpu --models llama-3.2-1b llama-3-8b`.
 
-Models have random weights, and each peer runs in a separate process. Reports the tokens per second of prefill, and of
-decoding for several users at once, with their share of the roofline. The roofline of prefill is the peak rate that the
-maker of the GPU states. The roofline of decoding follows from the time in which weights and KV can be read.
+Models have random weights, and each peer runs in a separate process. `--peers` chooses them, also with rounded weights.
+Reports the tokens per second of prefill, and of decoding for several users at once, with their share of the roofline.
+The roofline of prefill is the peak rate that the maker of the GPU states. That of decoding follows from the time that
+reading weights and KV takes.
 """
 
 from __future__ import annotations
@@ -18,11 +19,17 @@ from jaxchat.planning.model_shapes import read_shape
 from tools.bench.gpu.engine import add_arguments
 from tools.bench.gpu.report import table
 
+ENGINE = "tools.bench.gpu.engine"
 PEERS = {
-    "jaxchat": ["tools.bench.gpu.engine"],
+    "jaxchat": [ENGINE],
+    "jaxchat, int8": [ENGINE, "--quantize", "int8"],
+    "jaxchat, int4": [ENGINE, "--quantize", "int4"],
+    "jaxchat, int4, products by XLA": [ENGINE, "--quantize", "int4", "--xla-products"],
     "transformers": ["tools.bench.gpu.peer"],
     "transformers, compiled, static cache": ["tools.bench.gpu.peer", "--compiled"],
 }
+
+DEFAULT = [name for name in PEERS if "int" not in name]
 
 
 def ask(command: list[str], args: argparse.Namespace, model: str, seconds: float) -> dict[str, Any]:
@@ -50,7 +57,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tools.bench.gpu", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     parser.add_argument("--models", nargs="+", default=["llama-3.2-1b", "llama-3-8b"])
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=DEFAULT)
     parser.add_argument("--seconds", type=float, default=600.0, help="maximum time of a peer, in seconds")
     parser.add_argument("--json", type=Path, help="file for all figures")
     args = parser.parse_args()

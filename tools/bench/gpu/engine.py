@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxchat.config import EngineConfig
+from jaxchat.kernels.matmul.gpu_weight_only import most_rows
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.planning.model_shapes import read_shape
+from jaxchat.planning.params import planned_params
 from jaxchat.runtime.matmul_backend import select_attention
-from jaxchat.runtime.program_specs import shapes_of_params
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import EngineShapes
 from jaxchat.sampling.sample import sample
@@ -44,23 +45,26 @@ def probe() -> dict[str, float]:
     return {"copy": moved, "products": 2 * 8192**3 / fastest(lambda: multiply(square, square).block_until_ready())}
 
 
-def random_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[str, Any]:
+def random_params(model: ModelConfig, placement: Placement, engine: EngineConfig, fused_rows: int) -> dict[str, Any]:
     """Returns random parameters, drawn on the device, as a pytree for `Decoder.apply`.
 
     Args:
         model: the model.
         placement: the devices and how parameters are split over them.
-        dtype: dtype of the parameters.
+        engine: settings; dtype and rounding of the parameters.
+        fused_rows: of rounded weights, see `WeightOnly`.
     """
 
-    @partial(jax.jit, static_argnums=1)
-    def draw(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        values = 0.02 * jax.random.normal(key, shape, dtype)
+    @partial(jax.jit, static_argnums=(1, 2))
+    def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+        if jnp.issubdtype(dtype, jnp.integer):  # codes
+            return jax.lax.bitcast_convert_type(jax.random.bits(key, shape, f"uint{8 * dtype.itemsize}"), dtype)
+        values = (0.02 if dtype == engine.dtype else 0.003) * jax.random.normal(key, shape, dtype)  # or scales
         return values if len(shape) > 1 else 1 + values
 
-    shapes, tree = jax.tree.flatten(shapes_of_params(model, placement, dtype))
+    shapes, tree = jax.tree.flatten(planned_params(model, model, placement, engine, fused_rows=fused_rows))
     keys = jax.random.split(jax.random.key(0), len(shapes))
-    return jax.tree.unflatten(tree, [draw(key, leaf.shape) for key, leaf in zip(keys, shapes, strict=True)])
+    return jax.tree.unflatten(tree, [draw(key, leaf.shape, leaf.dtype) for key, leaf in zip(keys, shapes, strict=True)])
 
 
 def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
@@ -83,10 +87,12 @@ def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
         page_size=args.page,
         dtype=args.dtype,
         attention=args.attention,
+        quantize=args.quantize,
     )
     placement = Placement.create(engine.mesh, model)
     attention = select_attention(engine, model, placement, None).backend
-    params = random_params(model, placement, engine.dtype)
+    fused_rows = most_rows() if args.quantize and not args.xla_products else 0
+    params = random_params(model, placement, engine, fused_rows)
     sizes = EngineShapes.resolve(engine, model)
     sampler = partial(sample, valid=model.vocab_size)
     runner = Runner(
@@ -152,11 +158,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         args: the flags of the command line.
 
     Returns:
-        "device": name of the device. "jax": version of jax. "copy" and "products": see `probe`. "ready": seconds until
-        the runner is warm. "prefill": tokens per second of four prompts, the median over the rounds. "decode": seconds
-        per step by users and sampling, such as "8 greedy", each the median over the rounds.
+        "device": name of the device. "jax": version of jax. "quantize": how weights are rounded, or None. "copy" and
+        "products": see `probe`. "ready": seconds until the runner is warm. "prefill": tokens per second of four
+        prompts, the median over the rounds. "decode": seconds per step by users and sampling, such as "8 greedy", each
+        the median over the rounds.
     """
     results: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, **probe()}
+    results["quantize"] = args.quantize
     began = time.perf_counter()
     runner = make(read_shape(args.model), args)
     results["ready"] = time.perf_counter() - began
@@ -193,6 +201,8 @@ def main() -> None:
     parser.add_argument("--page", type=int, default=16)
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--attention", choices=("auto", "xla"), default="auto")
+    parser.add_argument("--quantize", choices=("int8", "int4"))
+    parser.add_argument("--xla-products", action="store_true", help="without our kernel for quantised weights")
     parser.add_argument("--samplings", nargs="+", choices=SAMPLINGS, default=list(SAMPLINGS))
     print(json.dumps(measure(parser.parse_args())))
 
