@@ -122,7 +122,7 @@ class AotEngine:
         self.sizes = EngineShapes.resolve(engine, padded)
         self.placement = Placement.create(engine.mesh, padded, devices or _devices(topology))
         self.attention = choose_attention(engine, padded, self.placement, topology.chip.platform).backend
-        fused_rows = FUSED_ROWS if topology.chip.platform == "gpu" else 0
+        fused_rows = FUSED_ROWS if topology.chip.platform == "gpu" and self.placement.mesh.size == 1 else 0
         self.params = planned_params(model, padded, self.placement, engine, stored, fused_rows)
         self.pages, self.slots = shapes_of_state(self.attention, self.sizes, self.placement)
         per_token = bytes_per_device(self.pages) / (self.sizes.pages * self.sizes.page_size)

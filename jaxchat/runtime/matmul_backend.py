@@ -67,8 +67,9 @@ def choose_rows(
 
 
 def _weight_only_rows(engine: EngineConfig, placement: Placement) -> WeightOnlyRows:
-    gpu = jax.default_backend() == "gpu" and engine.dtype == "bfloat16"
-    return WeightOnlyRows(placement, engine.dtype, _fused_rows() if gpu else 0)
+    # XLA cannot divide a kernel over devices, and whole rows with one scale need none.
+    fused = jax.default_backend() == "gpu" and placement.mesh.size == 1 and engine.dtype == "bfloat16"
+    return WeightOnlyRows(placement, engine.dtype, _fused_rows() if fused and engine.quantize != "int8" else 0)
 
 
 @cache

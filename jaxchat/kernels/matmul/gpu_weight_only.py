@@ -1,12 +1,13 @@
 """Products of few rows with weights in groups on an NVIDIA GPU, as a Pallas kernel that Triton compiles.
 
 XLA would write the dequantised weights to memory and read them again, eight times the bytes of codes of 4 bits. The
-kernel reads codes and factors alone, once for all rows. With many rows the products decide, and XLA computes them.
+kernel reads codes and factors instead, once for all rows. With many rows the products decide, and XLA computes them.
 
 Each instance multiplies all rows by some inputs of some outputs. The sums over inputs of several instances are added in
 one order, which depends on the shape of the weight alone.
 
-Letters: T rows of activations, k inputs in G groups, N outputs, L products of leading outputs, S sums.
+Letters: T rows of activations, k inputs in G groups, N outputs, L entries of the leading output axes, S partial
+sums.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from jaxchat.kernels.matmul.weight_only import (
     group_count,
     local_outputs,
     numbers_of,
+    padded,
+    parts_of_inputs,
 )
 from jaxchat.kernels.matmul.weight_only_build import from_rows
 
@@ -80,10 +83,9 @@ def matmul(x: Array, w: WeightOnly, reduce_dtype: str = "float32", *, interpret:
     lead = w.layout.lead
     rows, codes = len(x), w.codes.reshape(-1, *w.codes.shape[lead:])
     together = jax.tree.map(lambda array: array.reshape(-1, *array.shape[lead:]), Factors(w.scale, w.zeros, w.minimum))
-    x = (x if w.order is None else x[:, w.order]).astype(w.dtype)
-    inputs = prod(codes.shape[1:3]) * _per_code(codes)
-    tile = max(LEAST_ROWS, pl.next_power_of_2(rows))
-    x = jnp.pad(x, ((0, tile - rows), (0, inputs - x.shape[1])))
+    parts, x = parts_of_inputs(x, w), (x if w.order is None else x[:, w.order]).astype(w.dtype)
+    x = padded(x, prod(codes.shape[1:3]) * _per_code(codes), parts)
+    x = jnp.pad(x, ((0, max(LEAST_ROWS, pl.next_power_of_2(rows)) - rows), (0, 0)))
     sums = _sums(x, codes, together, w.zero, group_count(w), w.e2m1, interpret)
     y = jnp.sum(sums, axis=0).astype(reduce_dtype).astype(jnp.float32)  # [L, T, N]
     return y.swapaxes(0, 1)[:rows].reshape(rows, *local_outputs(w.layout, y.shape[-1]))

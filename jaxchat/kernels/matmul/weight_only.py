@@ -28,6 +28,7 @@ from jaxchat.kernels.matmul.native import by_rows
 
 Split = Literal["none", "inputs", "outputs", "stack"]
 """The axis that devices divide among themselves: none, the inputs, the outputs, or the weights of a stack."""
+_NEVER = 0x7F812345  # bits of f32: a NaN that no computation returns
 FUSED_ROWS = 128
 """The most rows that the kernel of `gpu_weight_only` multiplies."""
 Order = Literal["matrix", "table"]
@@ -80,9 +81,9 @@ class WeightOnly:
 
     If the number of inputs allows it, eight codes of 4 bits share a word. The first code is in the lowest bits.
     Otherwise each code is an i8. In a matrix, a block is h successive inputs, and a group is one block or several.
-    Words have the shape `[lead..., W, h, N]`, where `W = k / (8 h)`, with k padded so that W has no prime factor above
-    h. Code i of word `[w, j]` belongs to input `(8 w + i) h + j`. A table has words `[N, k / 8]`, each of eight
-    successive inputs.
+    Words have the shape `[lead..., W, h, N]`, where `W = k / (8 h)`. The k of each device is padded so that its part of
+    W has no prime factor above h. Code i of word `[w, j]` belongs to input `(8 w + i) h + j`. A table has words `[N, k
+    / 8]`, each of eight successive inputs.
     """
 
     codes: Any  # i8, or i32 for words
@@ -91,7 +92,7 @@ class WeightOnly:
     minimum: GroupFactors | None
     order: Any  # i32 [k], or None
     zero: int = field(metadata={"static": True})
-    inputs: int = field(metadata={"static": True})  # k of the model, without padding to whole groups
+    inputs: int = field(metadata={"static": True})  # k of the model, without padding
     layout: WeightLayout = field(metadata={"static": True})
     dtype: jnp.dtype = field(metadata={"static": True})  # of activations, and of weights that are not quantised
     e2m1: bool = field(metadata={"static": True}, default=False)  # whether codes of 4 bits are floats
@@ -159,7 +160,7 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
 
     Args:
         x: activations.
-        w: one weight.
+        w: one weight. Inside `shard_map`, x and w are the parts of one device.
         reduce_dtype: the dtype to which each device rounds its partial sum, if the sum runs over devices.
     """
     if isinstance(w, TiedTable):
@@ -172,11 +173,12 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
     weights = (numbers if scale_after else _scaled(w, numbers)).astype(w.dtype)
     first = 1 if w.layout.order == "table" else w.layout.lead
     sizes = weights.shape[1:] if w.layout.order == "table" else weights.shape[first:-1]  # of the axes of inputs
+    x, parts = (x if w.order is None else x[:, w.order]).astype(w.dtype), parts_of_inputs(x, w)
     if w.codes.dtype == jnp.int32 and w.layout.order == "matrix":
-        sizes = tuple(factor for size in sizes for factor in factors(size, sizes[-1]))
+        words, *others = (size for size in sizes if size > 1)
+        sizes = (parts, *(each for size in (words // parts, *others) for each in small_factors(size, sizes[-1])))
         weights = weights.reshape(*weights.shape[:first], *sizes, weights.shape[-1])
-    x = (x if w.order is None else x[:, w.order]).astype(w.dtype)
-    x = jnp.pad(x, ((0, 0), (0, prod(sizes) - x.shape[1]))).reshape(len(x), *sizes)
+    x = padded(x, prod(sizes), parts).reshape(len(x), *sizes)
     axes = tuple(range(1, x.ndim)), tuple(range(first, first + len(sizes)))
 
     def multiply(x: Array, weights: Array) -> Array:
@@ -196,13 +198,29 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
     return y.reshape(len(x), *local_outputs(w.layout, y.shape[-1]))
 
 
+def parts_of_inputs(x: Array, w: WeightOnly) -> int:
+    """Returns how many devices' inputs `x[T, k]` has: all that divide the inputs, or one inside `shard_map`."""
+    return w.layout.shards if w.layout.split == "inputs" and x.shape[1] == w.inputs else 1
+
+
+def padded(x: Array, inputs: int, parts: int = 1) -> Array:
+    """Pads `x[T, k]` with zeros to the inputs of a weight, `[T, inputs]`, at the end of each of `parts` equal parts."""
+    if x.shape[1] == inputs:
+        return x
+    apart = x.reshape(len(x), parts, -1)
+    wider = jnp.pad(apart, ((0, 0), (0, 0), (0, inputs // parts - apart.shape[2]))).reshape(len(x), inputs)
+    # The compiler for TPUs would transpose while it pads, which takes longer than both.
+    result: Array = jax.lax.platform_dependent(wider, tpu=jax.lax.optimization_barrier, default=lambda x: x)
+    return result
+
+
 def _not_before(codes: Array, x: Array) -> Array:
     """Returns the codes, in such a way that the compiler must compute x first.
 
     For many rows, XLA dequantises to memory on a GPU. It would begin with all layers, and need memory for all weights.
     An optimization barrier does not prevent that.
     """
-    never = jax.lax.bitcast_convert_type(x[0, 0].astype(jnp.float32), jnp.int32) == 0x7FFFFFFF  # a NaN
+    never = jax.lax.bitcast_convert_type(x[0, 0].astype(jnp.float32), jnp.int32) == _NEVER
     return codes + never.astype(codes.dtype)
 
 
@@ -213,30 +231,30 @@ def entry(w: WeightOnly, index: Array) -> WeightOnly:
 
 
 def group_count(w: WeightOnly) -> int:
-    """Returns the number of groups of inputs for each output, in one device's part of a weight."""
+    """Returns the number of groups of inputs for each output, in a weight or in one device's part of it."""
     counts = w.scale.outer if w.scale.inner is None else w.scale.inner
     return counts.shape[-1 if w.layout.order == "table" else -2]
 
 
 def local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
-    """Returns the sizes of the output axes in one device's part of a weight.
+    """Returns the sizes of the output axes of a weight, or of one device's part of it.
 
     Args:
         layout: the layout of the whole weight.
-        count: size of the joined output axes in this part, see `WeightLayout`.
+        count: size of the joined output axes, see `WeightLayout`.
     """
     first, rest = layout.outputs[: layout.lead], layout.outputs[layout.lead + 1 :]
     return (*first, count // prod(rest), *rest)
 
 
-def factors(number: int, most: int) -> tuple[int, ...]:
-    """Returns factors of a number, of at most `most` except for larger prime factors.
+def small_factors(number: int, most: int) -> tuple[int, ...]:
+    """Returns factors of a number. Where the number has no larger prime factor, none is larger than `most`.
 
     The compiler for TPUs multiplies along the longest axis of inputs. If that is not the one of words next to each
     other, it rearranges all codes first, or writes all weights to memory. Other axes are divided until none is longer.
     """
     inner = next(size for size in range(min(number, most), 0, -1) if number % size == 0)
-    return (number,) if inner in (1, number) else (*factors(number // inner, most), inner)
+    return (number,) if inner in (1, number) else (*small_factors(number // inner, most), inner)
 
 
 def _numbers(w: WeightOnly, dtype: jnp.dtype) -> Array:

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxchat.kernels.matmul.weight_only import GroupFactors, WeightLayout, WeightOnly, factors
+from jaxchat.kernels.matmul.weight_only import GroupFactors, WeightLayout, WeightOnly, small_factors
 from jaxchat.quantised import Factors, QuantisedRows
 
 _PER_WORD = 8  # codes
-_LEAST = 4  # the smallest h of `WeightOnly`; TPUs have tiles of 4 and of 8 rows
+_LEAST, _MOST = 4, 32  # h of `WeightOnly`; TPUs have tiles of 4 and of 8 rows, and multiply slower with a larger h
 
 
 def from_rows(
@@ -120,41 +120,52 @@ def splits_groups(rows: QuantisedRows, layout: WeightLayout) -> bool:
 def _block(rows: QuantisedRows, layout: WeightLayout) -> int:
     """Returns h, the number of successive inputs whose codes have the same place in their words, see `WeightOnly`.
 
-    In a table, h is 1. In a matrix, h is the largest number for which a group has 1, 2, 4, ... blocks of h inputs, and
-    each device has whole words. Returns 0 if codes are not packed into words.
+    In a table, h is 1. Returns 0 if codes are not packed into words.
     """
     if rows.bits != 4 and not rows.e2m1:
         return 0
     if layout.order == "table":
         return 1 if rows.shape[1] % _PER_WORD == 0 else 0
-    shards = layout.shards if layout.split == "inputs" else 1
-    size = rows.group
-    while rows.shape[1] % (size * _PER_WORD * shards):
-        if size % (2 * _LEAST):
-            return 0
-        size //= 2
-    return size
+    inputs = rows.shape[1] // (layout.shards if layout.split == "inputs" else 1)
+    return _block_of(inputs, 0 if rows.group == rows.shape[1] else rows.group)
+
+
+def _block_of(inputs: int, group: int) -> int:
+    """Returns h for a device's inputs in groups of `group` inputs, 0 if all are one group. Returns 0 without words.
+
+    It is the largest multiple of 4 up to 32 that gives whole words, whose blocks belong to 1, 2, 4 or 8 groups, or to
+    one group of several words.
+    """
+
+    def suits(size: int) -> bool:
+        blocks = group // size
+        words_fit = group % size == 0 and (group == 0 or _PER_WORD % blocks == 0 or blocks % _PER_WORD == 0)
+        return inputs % (size * _PER_WORD) == 0 and words_fit
+
+    return next((size for size in range(_MOST, _LEAST - 1, -_LEAST) if suits(size)), 0)
 
 
 def _padded(rows: QuantisedRows, layout: WeightLayout) -> QuantisedRows:
-    """Returns the rows with as many more groups of zeros as it takes to divide words well, see `factors`.
+    """Returns the rows with as many more groups of zeros as it takes to divide words well, see `small_factors`.
 
     If devices divide the inputs, each gets equally many more. Example: of 18944 inputs in groups of 32, a device has 74
     words. 37 is a prime factor, so there will be 75.
     """
-    size = 0 if layout.order == "table" else _block(rows, layout)
-    if not size:
+    if layout.order == "table" or not _block(rows, layout):
         return rows
     shards = layout.shards if layout.split == "inputs" else 1
     inputs = rows.shape[1] // shards
-    whole = rows.group == rows.shape[1]
+    group = 0 if rows.group == rows.shape[1] else rows.group
     parts = [part for part in (rows.scale, rows.minimum) if part is not None]
     outer = [_outer_size(part, rows, layout) for part in parts]
-    unit = lcm(size * _PER_WORD, *([] if whole else [rows.group]), *(rows.shape[1] // one for one in outer if one > 1))
-    count = inputs // unit
-    while max(factors(count * unit // (size * _PER_WORD), size)) > size:
-        count += 1
-    more = count * unit - inputs
+    unit = lcm(group or _PER_WORD * _LEAST, *(rows.shape[1] // one for one in outer if one > 1))
+
+    def divides_well(inputs: int) -> bool:
+        size = _block_of(inputs, group)
+        return size > 0 and max(small_factors(inputs // (size * _PER_WORD), size)) <= size
+
+    wider = next((count for count in range(inputs, 2 * inputs, unit) if divides_well(count)), inputs)
+    more = wider - inputs
     if not more:
         return rows
 
@@ -173,7 +184,7 @@ def _padded(rows: QuantisedRows, layout: WeightLayout) -> QuantisedRows:
     return replace(
         rows,
         codes=pad(rows.codes),
-        group=shards * count * unit if whole else rows.group,
+        group=group or shards * wider,
         scale=padded(rows.scale),
         zero=rows.zero if isinstance(rows.zero, int) else pad(rows.zero),
         minimum=None if rows.minimum is None else padded(rows.minimum),

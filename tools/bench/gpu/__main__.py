@@ -29,7 +29,7 @@ PEERS = {
     "transformers, compiled, static cache": ["tools.bench.gpu.peer", "--compiled"],
 }
 
-DEFAULT = [name for name in PEERS if "int" not in name]
+DEFAULT = ["jaxchat", "transformers", "transformers, compiled, static cache"]
 
 
 def ask(command: list[str], args: argparse.Namespace, model: str, seconds: float) -> dict[str, Any]:

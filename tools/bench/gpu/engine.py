@@ -59,7 +59,8 @@ def random_params(model: ModelConfig, placement: Placement, engine: EngineConfig
     def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
         if jnp.issubdtype(dtype, jnp.integer):  # codes
             return jax.lax.bitcast_convert_type(jax.random.bits(key, shape, f"uint{8 * dtype.itemsize}"), dtype)
-        values = (0.02 if dtype == engine.dtype else 0.003) * jax.random.normal(key, shape, dtype)  # or scales
+        size = 0.02 if dtype == jnp.dtype(engine.dtype) else 0.003  # of weights, or of scales
+        values = size * jax.random.normal(key, shape, dtype)
         return values if len(shape) > 1 else 1 + values
 
     shapes, tree = jax.tree.flatten(planned_params(model, model, placement, engine, fused_rows=fused_rows))
@@ -91,7 +92,7 @@ def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
     )
     placement = Placement.create(engine.mesh, model)
     attention = select_attention(engine, model, placement, None).backend
-    fused_rows = most_rows() if args.quantize and not args.xla_products else 0
+    fused_rows = most_rows() if args.quantize == "int4" and not args.xla_products else 0
     params = random_params(model, placement, engine, fused_rows)
     sizes = EngineShapes.resolve(engine, model)
     sampler = partial(sample, valid=model.vocab_size)
