@@ -43,8 +43,9 @@ def choose_packing(
         report: called with the progress if kernels are built.
     """
     if engine.quantize and weight_only(placement):
-        layout, reason = _weight_only_rows(engine, placement), _xla_reason(engine, placement)
-        return WeightOnlyPacking(layout, engine.quantize), f"of {engine.quantize} {reason}"
+        layout = _weight_only_rows(engine, placement)
+        phrase = layout.phrase(_xla_reason(engine, placement))
+        return WeightOnlyPacking(layout, engine.quantize), f"of {engine.quantize} {phrase}"
     targets, phrase = matmul_calls(engine, placement, folder, report)
     if engine.quantize == "int8":
         return Int8Packing(targets), f"of int8 {phrase}"

@@ -21,7 +21,7 @@ from jaxchat.parallel.padding import pad
 from jaxchat.runtime.matmul_backend import choose_packing, choose_rows
 from jaxchat.runtime.process_tuning import release_freed_memory, trim_afterwards
 from jaxchat.runtime.stored_packing import RowsPacking, StoredPacking
-from jaxchat.runtime.weight_only_packing import WeightOnlyPacking
+from jaxchat.runtime.weight_only_packing import WeightOnlyPacking, WeightOnlyRows
 from jaxchat.runtime.weight_packing import Packing, packed_param
 from jaxchat.types import Report
 
@@ -100,16 +100,23 @@ class _Preparation:
         return self._choose()
 
     @cached_property
+    def _layout(self) -> RowsPacking:
+        return self._rows()
+
+    @cached_property
     def stored_packing(self) -> StoredPacking:
         """The packing of weights that are stored quantised. Its kernels are built at the first use."""
-        return StoredPacking(self._rows())
+        return StoredPacking(self._layout)
 
     @property
     def phrase(self) -> str:
         """A phrase that describes the matmul backend, the sizes of stored codes, and why some weights were widened."""
         stored = self.stored_packing if "stored_packing" in self.__dict__ else None
         bits = ", ".join(map(str, sorted(stored.bits))) if stored else ""
-        phrase = f"of weights in {bits} bits {self.packing[1]}" if bits else self.packing[1]
+        phrase = self.packing[1]
+        if bits:
+            by = self._layout.phrase(phrase) if isinstance(self._layout, WeightOnlyRows) else phrase
+            phrase = f"of weights in {bits} bits {by}"
         widened = stored.widened.items() if stored else ()
         return "; ".join([phrase, *(f"widened weights: {count} ({reason})" for reason, count in widened)])
 

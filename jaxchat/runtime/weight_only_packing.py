@@ -35,6 +35,10 @@ class WeightOnlyRows:
     dtype: str  # of activations, and of weights that are not quantised
     fused_rows: int = 0  # of `WeightOnly`
 
+    def phrase(self, otherwise: str) -> str:
+        """Returns a phrase for what multiplies, given the one for what does so without a kernel."""
+        return f"by a kernel for up to {self.fused_rows} rows, otherwise {otherwise}" if self.fused_rows else otherwise
+
     def unsupported_reason(self, spec: ParamSpec, rows: QuantisedRows) -> str | None:
         """Returns why rows of this form cannot be packed as a part of a parameter, or None if they can."""
         if splits_groups(rows, weight_layout(spec, self.placement)):
