@@ -49,13 +49,13 @@ def row(name: str, rows: int, args: argparse.Namespace, device: jax.Device) -> s
 def main() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.aot.products", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--topology", default="v5e:1x1", help="one TPU")
+    parser.add_argument("--topology", default="v5e:2x2", help="the products are on one device of it")
     parser.add_argument("--clock", type=float, default=1.5e9, help="cycles per second of the TPU; default: of a v5e")
     parser.add_argument("--inputs", type=int, default=4096)
     parser.add_argument("--outputs", type=int, default=2 * 14_336, help="default: gate and up of an 8B model")
     parser.add_argument("--rows", type=int, nargs="+", default=[8, 64])
     args = parser.parse_args()
-    (device,) = described_devices(args.topology, "tpu")
+    device, *_ = described_devices(args.topology, "tpu")
     print(HEAD)
     for rows in args.rows:
         for name in FORMS:
