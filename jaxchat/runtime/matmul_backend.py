@@ -43,9 +43,8 @@ def choose_packing(
         report: called with the progress if kernels are built.
     """
     if engine.quantize and weight_only(placement):
-        layout = _weight_only_rows(engine, placement)
-        phrase = layout.phrase(_xla_reason(engine, placement))
-        return WeightOnlyPacking(layout, engine.quantize), f"of {engine.quantize} {phrase}"
+        layout, reason = _weight_only_rows(engine, placement), _xla_reason(engine, placement)
+        return WeightOnlyPacking(layout, engine.quantize), f"of {engine.quantize} {reason}"
     targets, phrase = matmul_calls(engine, placement, folder, report)
     if engine.quantize == "int8":
         return Int8Packing(targets), f"of int8 {phrase}"
@@ -68,14 +67,14 @@ def choose_rows(
 
 
 def _weight_only_rows(engine: EngineConfig, placement: Placement) -> WeightOnlyRows:
-    # XLA cannot divide a kernel over devices, and whole rows with one scale need none.
+    # XLA cannot divide a kernel over devices. With int8 each row has one scale, and XLA reads only the codes.
     fused = jax.default_backend() == "gpu" and placement.mesh.size == 1 and engine.dtype == "bfloat16"
     return WeightOnlyRows(placement, engine.dtype, _fused_rows() if fused and engine.quantize != "int8" else 0)
 
 
 @cache
 def _fused_rows() -> int:
-    from jaxchat.kernels.matmul.gpu_weight_only import most_rows  # Pallas, which only a GPU needs
+    from jaxchat.kernels.matmul.gpu_trial import most_rows  # Pallas, which only a GPU needs
 
     return most_rows()
 

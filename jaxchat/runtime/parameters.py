@@ -113,10 +113,11 @@ class _Preparation:
         """A phrase that describes the matmul backend, the sizes of stored codes, and why some weights were widened."""
         stored = self.stored_packing if "stored_packing" in self.__dict__ else None
         bits = ", ".join(map(str, sorted(stored.bits))) if stored else ""
-        phrase = self.packing[1]
-        if bits:
-            by = self._layout.phrase(phrase) if isinstance(self._layout, WeightOnlyRows) else phrase
-            phrase = f"of weights in {bits} bits {by}"
+        packing, phrase = self.packing
+        phrase = f"of weights in {bits} bits {phrase}" if bits else phrase
+        layout = packing.layout if isinstance(packing, WeightOnlyPacking) else self._layout if stored else None
+        if isinstance(layout, WeightOnlyRows) and any(layout.used):
+            phrase += f", for up to {max(layout.used)} rows by a kernel"
         widened = stored.widened.items() if stored else ()
         return "; ".join([phrase, *(f"widened weights: {count} ({reason})" for reason, count in widened)])
 

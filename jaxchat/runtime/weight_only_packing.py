@@ -6,7 +6,7 @@ Letters: k inputs, N outputs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -33,11 +33,18 @@ class WeightOnlyRows:
 
     placement: Placement
     dtype: str  # of activations, and of weights that are not quantised
-    fused_rows: int = 0  # of `WeightOnly`
+    fused_rows: int = 0  # of each `WeightOnly` that the kernel for GPUs can multiply
+    used: set[int] = field(default_factory=set, compare=False)  # `fused_rows` of the weights so far
 
-    def phrase(self, otherwise: str) -> str:
-        """Returns a phrase for what multiplies, given the one for what does so without a kernel."""
-        return f"by a kernel for up to {self.fused_rows} rows, otherwise {otherwise}" if self.fused_rows else otherwise
+    def with_kernel(self, weight: WeightOnly) -> WeightOnly:
+        """Returns the weight with its `fused_rows`."""
+        if not self.fused_rows:
+            return weight
+        from jaxchat.kernels.matmul.gpu_weight_only import fits  # Pallas, which only a GPU needs
+
+        rows = self.fused_rows if fits(weight) else 0
+        self.used.add(rows)
+        return replace(weight, fused_rows=rows)
 
     def unsupported_reason(self, spec: ParamSpec, rows: QuantisedRows) -> str | None:
         """Returns why rows of this form cannot be packed as a part of a parameter, or None if they can."""
@@ -77,7 +84,7 @@ class WeightOnlyRows:
         placed: WeightOnly = jax.tree.map(
             lambda array, spec: put(array, NamedSharding(mesh, spec)), weight, weight.partition(AXIS)
         )
-        return replace(placed, fused_rows=self.fused_rows)
+        return self.with_kernel(placed)
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ class WeightOnlyShapes(WeightOnlyRows):
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(self.placement.mesh, spec))
 
         result: WeightOnly = jax.tree.map(sharded, weight, weight.partition(AXIS))
-        return replace(result, fused_rows=self.fused_rows)
+        return self.with_kernel(result)
 
 
 @dataclass(frozen=True)

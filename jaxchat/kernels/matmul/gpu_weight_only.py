@@ -1,7 +1,8 @@
-"""Products of few rows with weights in groups on an NVIDIA GPU, as a Pallas kernel that Triton compiles.
+"""Products of few rows with weights in groups on an NVIDIA GPU, as a Pallas kernel that is compiled by Triton.
 
 XLA would write the dequantised weights to memory and read them again, eight times the bytes of codes of 4 bits. The
-kernel reads codes and factors instead, once for all rows. With many rows the products decide, and XLA computes them.
+kernel reads codes and factors instead, once for all rows. With many rows, products take longer than reading, and XLA
+computes them.
 
 Each instance multiplies all rows by some inputs of some outputs. The sums over inputs of several instances are added in
 one order, which depends on the shape of the weight alone.
@@ -12,24 +13,19 @@ sums.
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
 from jaxchat.arithmetic import cdiv
-from jaxchat.kernels.matmul.rounding import round_rows
 from jaxchat.kernels.matmul.weight_only import (
-    FUSED_ROWS,
     GroupFactors,
-    WeightLayout,
     WeightOnly,
     codes_of_words,
     group_count,
@@ -38,14 +34,12 @@ from jaxchat.kernels.matmul.weight_only import (
     padded,
     parts_of_inputs,
 )
-from jaxchat.kernels.matmul.weight_only_build import from_rows
 
-logger = logging.getLogger(__name__)
 LEAST_ROWS = 16  # of a tile that tensor cores multiply
-TILE = 32  # inputs that are multiplied at once; fewer if a block has fewer
+TILE = 32  # inputs that are multiplied at once, or those of a block if they are fewer
 WIDTHS = (128, 64)  # outputs of an instance
 FEW, MANY = {"num_warps": 4, "num_stages": 3}, {"num_warps": 8, "num_stages": 2}  # up to 64 rows, and more
-INSTANCES = 256  # that keep a chip busy
+INSTANCES = 256  # of the kernel, to keep a GPU busy
 
 
 class Factors(NamedTuple):
@@ -89,33 +83,6 @@ def matmul(x: Array, w: WeightOnly, reduce_dtype: str = "float32", *, interpret:
     sums = _sums(x, codes, together, w.zero, group_count(w), w.e2m1, interpret)
     y = jnp.sum(sums, axis=0).astype(reduce_dtype).astype(jnp.float32)  # [L, T, N]
     return y.swapaxes(0, 1)[:rows].reshape(rows, *local_outputs(w.layout, y.shape[-1]))
-
-
-def most_rows() -> int:
-    """Tries the kernel on the GPU of this process.
-
-    Returns the largest number of rows, up to `FUSED_ROWS`, for which it compiles and computes what it should, or 0.
-    """
-    rng = np.random.default_rng(0)
-    rows = round_rows(rng.standard_normal((256, 1024)).astype(np.float32), 4)
-    weight = jax.tree.map(jnp.asarray, from_rows([rows], WeightLayout((256,)), jnp.dtype("bfloat16")))
-    x = rng.standard_normal((FUSED_ROWS, 1024)).astype(np.float32)
-    right = x @ rows.dequantised().T
-
-    def problem(count: int) -> str:
-        try:
-            error = np.abs(np.asarray(jax.jit(matmul)(x[:count], weight)) - right[:count]).max()
-        except Exception as failure:  # of many types: the compiler's and the driver's
-            return f"fails with {count} rows: {str(failure).splitlines()[0]}"
-        return "" if error < 0.02 * np.abs(right).max() else f"is wrong by {error:.3g} with {count} rows on this GPU"
-
-    def works(count: int) -> bool:
-        if reason := problem(count):
-            logger.warning("the kernel for quantised weights %s", reason)
-        return not reason
-
-    most = next((count for count in (128, 64, 32, 16) if works(count)), 0)
-    return most if most and works(5) else 0
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5, 6))

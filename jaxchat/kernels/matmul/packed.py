@@ -77,8 +77,7 @@ def _weight_only(x: Array, w: WeightOnly, reduce_dtype: str) -> Array:
     if len(x) <= w.fused_rows:
         from jaxchat.kernels.matmul import gpu_weight_only  # Pallas, which only a GPU needs
 
-        if gpu_weight_only.fits(w):
-            return gpu_weight_only.matmul(x, w, reduce_dtype)
+        return gpu_weight_only.matmul(x, w, reduce_dtype)
     return weight_only.matmul(x, w, reduce_dtype)
 
 

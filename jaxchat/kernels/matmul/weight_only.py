@@ -1,9 +1,10 @@
 """Quantised weights in the layout of dense weights, for accelerators and meshes. Activations are not rounded.
 
-XLA unpacks and scales the codes inside the product, so that only codes and scales are read from memory. Whether XLA
-does so depends on the order of axes. The compiler for TPUs does so under two conditions. Groups and their inputs must
-be separate axes in front of the outputs. The eight codes in a word must not belong to neighbouring inputs. Arrays of
-4-bit types would work too, but compiled programs of jax 0.10 do not accept them.
+XLA unpacks and scales the codes inside the product, so that only codes and scales are read from memory. On GPUs it does
+so only with one scale for each output, see `gpu_weight_only`. On TPUs it depends on the axes. Groups and their inputs
+must be separate axes in front of the outputs. The eight codes in a word must not belong to neighbouring inputs. No axis
+of inputs may be longer than that of neighbouring words. Arrays of 4-bit types would work too, but compiled programs of
+jax 0.10 do not accept them.
 
 On TPUs, unpacking takes longer than reading, so every instruction for a weight counts. Codes are signed for that
 reason: the zero point of most forms is then 0 and need not be subtracted, and codes of one byte are converted by the
@@ -28,11 +29,12 @@ from jaxchat.kernels.matmul.native import by_rows
 
 Split = Literal["none", "inputs", "outputs", "stack"]
 """The axis that devices divide among themselves: none, the inputs, the outputs, or the weights of a stack."""
-_NEVER = 0x7F812345  # bits of f32: a NaN that no computation returns
-FUSED_ROWS = 128
-"""The most rows that the kernel of `gpu_weight_only` multiplies."""
 Order = Literal["matrix", "table"]
 """Whether inputs stand in front of outputs (matrix), or outputs in front of inputs, to look up rows (table)."""
+
+FUSED_ROWS = 128
+"""The most rows that the kernel of `gpu_weight_only` multiplies."""
+_NEVER = 0x7F812345  # bits of f32: a NaN that no computation returns
 
 
 @jax.tree_util.register_dataclass
@@ -96,7 +98,7 @@ class WeightOnly:
     layout: WeightLayout = field(metadata={"static": True})
     dtype: jnp.dtype = field(metadata={"static": True})  # of activations, and of weights that are not quantised
     e2m1: bool = field(metadata={"static": True}, default=False)  # whether codes of 4 bits are floats
-    fused_rows: int = field(metadata={"static": True}, default=0)  # most rows for the kernel of `gpu_weight_only`
+    fused_rows: int = field(metadata={"static": True}, default=0)  # most rows for `gpu_weight_only`; 0: none
 
     def take(self, outputs: Array) -> Array:
         """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`. The weight must be a table."""
@@ -166,14 +168,15 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
     if isinstance(w, TiedTable):
         w = w.head
     scale_after = group_count(w) == 1 and w.scale.inner is None and w.minimum is None and w.zeros is None
+    parts = parts_of_inputs(x, w)
     if not scale_after:
-        codes = jax.lax.platform_dependent(w.codes, x, cuda=_not_before, default=lambda codes, x: codes)
-        w = replace(w, codes=codes)
+        wait = partial(_not_before, axis=w.layout.lead, parts=parts)
+        w = replace(w, codes=jax.lax.platform_dependent(w.codes, x, cuda=wait, default=lambda codes, x: codes))
     numbers = _numbers(w, w.dtype if scale_after else jnp.dtype("float32"))
     weights = (numbers if scale_after else _scaled(w, numbers)).astype(w.dtype)
     first = 1 if w.layout.order == "table" else w.layout.lead
     sizes = weights.shape[1:] if w.layout.order == "table" else weights.shape[first:-1]  # of the axes of inputs
-    x, parts = (x if w.order is None else x[:, w.order]).astype(w.dtype), parts_of_inputs(x, w)
+    x = (x if w.order is None else x[:, w.order]).astype(w.dtype)
     if w.codes.dtype == jnp.int32 and w.layout.order == "matrix":
         words, *others = (size for size in sizes if size > 1)
         sizes = (parts, *(each for size in (words // parts, *others) for each in small_factors(size, sizes[-1])))
@@ -187,7 +190,7 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
         return jax.lax.dot_general(x, weights, (axes, ((), ())), precision=exact, preferred_element_type=result)
 
     def apart(x: Array, weights: Array) -> Array:
-        """Multiplies, and keeps the compiler from dividing the outputs of the weights as those of the result."""
+        """Multiplies. The barrier keeps the compiler from giving the weights the several output axes of the result."""
         product = multiply(x, weights)
         return product if scale_after else jax.lax.optimization_barrier(product)
 
@@ -199,7 +202,11 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
 
 
 def parts_of_inputs(x: Array, w: WeightOnly) -> int:
-    """Returns how many devices' inputs `x[T, k]` has: all that divide the inputs, or one inside `shard_map`."""
+    """Returns over how many devices the inputs of `x[T, k]` are divided.
+
+    It is `layout.shards` for the inputs of all devices. It is 1 for those of one device, as inside `shard_map`, and if
+    they are not divided.
+    """
     return w.layout.shards if w.layout.split == "inputs" and x.shape[1] == w.inputs else 1
 
 
@@ -209,19 +216,30 @@ def padded(x: Array, inputs: int, parts: int = 1) -> Array:
         return x
     apart = x.reshape(len(x), parts, -1)
     wider = jnp.pad(apart, ((0, 0), (0, 0), (0, inputs // parts - apart.shape[2]))).reshape(len(x), inputs)
-    # The compiler for TPUs would transpose while it pads, which takes longer than both.
+    # The compiler for TPUs would transpose while it pads, which takes longer than one after the other.
     result: Array = jax.lax.platform_dependent(wider, tpu=jax.lax.optimization_barrier, default=lambda x: x)
     return result
 
 
-def _not_before(codes: Array, x: Array) -> Array:
+def _not_before(codes: Array, x: Array, axis: int, parts: int) -> Array:
     """Returns the codes, in such a way that the compiler must compute x first.
 
-    For many rows, XLA dequantises to memory on a GPU. It would begin with all layers, and need memory for all weights.
-    An optimization barrier does not prevent that.
+    For many rows, XLA dequantises to memory on a GPU. It would first dequantise the weights of all layers, and need
+    memory for all of them. An optimization barrier does not prevent that.
+
+    Args:
+        codes: codes or words of a weight.
+        x: activations `[T, k]`.
+        axis: the first axis of inputs of `codes`.
+        parts: over how many devices the inputs are divided. Each waits for one of its own activations.
     """
-    never = jax.lax.bitcast_convert_type(x[0, 0].astype(jnp.float32), jnp.int32) == _NEVER
-    return codes + never.astype(codes.dtype)
+    own = x.reshape(len(x), parts, -1)[0, :, 0].astype(jnp.float32)
+    never = (jax.lax.bitcast_convert_type(own, jnp.int32) == _NEVER).astype(codes.dtype)
+    if parts == 1:
+        return codes + never[0]
+    axis += codes.shape[axis] % parts > 0  # a device has some inputs of the only group
+    apart = codes.reshape(*codes.shape[:axis], parts, -1, *codes.shape[axis + 1 :])
+    return (apart + never.reshape(parts, *[1] * (apart.ndim - axis - 1))).reshape(codes.shape)
 
 
 def entry(w: WeightOnly, index: Array) -> WeightOnly:
@@ -248,10 +266,10 @@ def local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
 
 
 def small_factors(number: int, most: int) -> tuple[int, ...]:
-    """Returns factors of a number. Where the number has no larger prime factor, none is larger than `most`.
+    """Returns factors whose product is `number`. None is above `most`, unless a prime factor of the number is.
 
-    The compiler for TPUs multiplies along the longest axis of inputs. If that is not the one of words next to each
-    other, it rearranges all codes first, or writes all weights to memory. Other axes are divided until none is longer.
+    The compiler for TPUs multiplies along the longest axis of inputs. If that is not the last one, it rearranges all
+    codes first, or writes all weights to memory. Other axes are therefore divided until none is longer.
     """
     inner = next(size for size in range(min(number, most), 0, -1) if number % size == 0)
     return (number,) if inner in (1, number) else (*small_factors(number // inner, most), inner)

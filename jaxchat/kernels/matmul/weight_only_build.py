@@ -18,7 +18,7 @@ from jaxchat.kernels.matmul.weight_only import GroupFactors, WeightLayout, Weigh
 from jaxchat.quantised import Factors, QuantisedRows
 
 _PER_WORD = 8  # codes
-_LEAST, _MOST = 4, 32  # h of `WeightOnly`; TPUs have tiles of 4 and of 8 rows, and multiply slower with a larger h
+_LEAST, _MOST = 4, 32  # bounds of h, see `WeightOnly`: TPUs have tiles of 4 and 8 rows, and are slower above 32
 
 
 def from_rows(
@@ -26,7 +26,7 @@ def from_rows(
 ) -> WeightOnly:
     """Returns the weights of `stack`, all of one form, in NumPy arrays.
 
-    Matrices may get more groups, of zeros, see `_padded`.
+    Matrices may get more inputs, all zeros, see `_padded`.
 
     Args:
         stack: each weight `[N, k]`, only one if `layout.stack` is False. Their orders of inputs may differ.
@@ -146,10 +146,10 @@ def _block_of(inputs: int, group: int) -> int:
 
 
 def _padded(rows: QuantisedRows, layout: WeightLayout) -> QuantisedRows:
-    """Returns the rows with as many more groups of zeros as it takes to divide words well, see `small_factors`.
+    """Returns the rows with more inputs, all zeros, until the number of words has small factors, see `small_factors`.
 
-    If devices divide the inputs, each gets equally many more. Example: of 18944 inputs in groups of 32, a device has 74
-    words. 37 is a prime factor, so there will be 75.
+    If devices divide the inputs, each gets equally many more. Example: 18944 inputs in groups of 32 are 74 words for
+    each output. 37 is a prime factor of 74, so they are padded to 75.
     """
     if layout.order == "table" or not _block(rows, layout):
         return rows
@@ -160,9 +160,11 @@ def _padded(rows: QuantisedRows, layout: WeightLayout) -> QuantisedRows:
     outer = [_outer_size(part, rows, layout) for part in parts]
     unit = lcm(group or _PER_WORD * _LEAST, *(rows.shape[1] // one for one in outer if one > 1))
 
+    least = _block_of(inputs, group)  # the kernel for GPUs needs large blocks
+
     def divides_well(inputs: int) -> bool:
         size = _block_of(inputs, group)
-        return size > 0 and max(small_factors(inputs // (size * _PER_WORD), size)) <= size
+        return size >= least and max(small_factors(inputs // (size * _PER_WORD), size)) <= size
 
     wider = next((count for count in range(inputs, 2 * inputs, unit) if divides_well(count)), inputs)
     more = wider - inputs

@@ -119,16 +119,5 @@ def test_up_to_a_number_of_rows_the_kernel_multiplies(monkeypatch: pytest.Monkey
     assert calls == [3, 4]
 
 
-def test_a_gpu_that_cannot_run_the_kernel_is_noticed(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    def fails(x: Any, w: WeightOnly) -> Any:
-        if len(x) > 32:
-            raise RuntimeError("shared memory size limit exceeded\nmore")
-        return kernel(x, w, interpret=INTERPRET)
-
-    kernel = gpu_weight_only.matmul
-    monkeypatch.setattr(gpu_weight_only, "matmul", fails)
-    assert gpu_weight_only.most_rows() == 32
-    assert "fails with 128 rows: shared memory size limit exceeded" in caplog.text
-    monkeypatch.setattr(gpu_weight_only, "matmul", lambda x, w: kernel(x, w, interpret=INTERPRET) * 1.1)
-    assert gpu_weight_only.most_rows() == 0
-    assert "is wrong by" in caplog.text
+def test_the_words_of_an_8b_model_of_2023_fit() -> None:
+    assert gpu_weight_only.fits(weight_of(rows_of(4, 32, 11_008), LAYOUTS["matrix"]))  # padded to 11264 inputs

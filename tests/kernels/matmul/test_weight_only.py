@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,7 +23,7 @@ from jaxchat.kernels.matmul.weight_only import (
     small_factors,
 )
 from jaxchat.kernels.matmul.weight_only_build import from_rows, shapes_of_rows, splits_groups
-from jaxchat.quantised import Factors, QuantisedRows
+from jaxchat.quantised import Factors, QuantisedRows, imagined_rows
 
 OUTPUTS, INPUTS = 24, 128
 RNG = np.random.default_rng(0)
@@ -140,6 +141,24 @@ def test_of_padded_words_each_device_gets_those_of_its_inputs(name: str) -> None
     assert np.abs(total - expected).max() < 1e-5 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("inputs", [2880, 4864, 9472, 11_008, 12_032, 18_944, 21_504])
+@pytest.mark.parametrize("shards", [1, 2, 4])
+@pytest.mark.parametrize("group", [32, 64, 128])
+def test_padding_makes_no_block_smaller_and_adds_little(inputs: int, shards: int, group: int) -> None:
+    if inputs % (shards * group):
+        pytest.skip("devices would divide the groups")
+    layout = WeightLayout((8,), split="inputs" if shards > 1 else "none", shards=shards)
+    shapes = shapes_of_rows([imagined_rows((8, inputs), 4, group)], layout, jnp.dtype("bfloat16"))
+    own = inputs // shards
+    if shapes.codes.dtype == jnp.int8:
+        assert own % 32  # devices without whole words
+        return
+    words, size = shapes.codes.shape[-3:-1]
+    blocks = [h for h in range(4, 33, 4) if own % (8 * h) == group % h == 0 and 8 % (group // h) == 0]
+    assert size >= max(blocks)
+    assert inputs <= 8 * words * size <= 1.1 * inputs or own < 1024
+
+
 def test_factors_are_small_where_the_number_has_small_ones() -> None:
     assert [small_factors(number, 32) for number in (1, 32, 60, 75, 74, 37)] == [
         (1,),
@@ -160,13 +179,18 @@ def test_factors_of_16_bits_are_widened_by_their_bits_without_loss() -> None:
     np.testing.assert_array_equal(widened.view(np.uint32), halves.astype(np.float32).view(np.uint32))
 
 
+@pytest.mark.parametrize("parts", [1, 2, 4])
 @pytest.mark.parametrize("dtype", [np.int8, np.int32])
-def test_codes_that_wait_for_activations_stay_as_they_are(dtype: type) -> None:
-    codes = np.random.default_rng(12).integers(-128, 127, (4, 8)).astype(dtype)
-    for value in (0.0, -0.0, 1.5, np.inf, np.nan, np.uint32(0x7FFFFFFF).view(np.float32)):
-        waiting = jax.jit(_not_before)(codes, jnp.full((2, 3), value, jnp.float32))
-        assert waiting.dtype == dtype
-        np.testing.assert_array_equal(waiting, codes)
+def test_codes_that_wait_for_activations_stay_as_they_are(dtype: type, parts: int) -> None:
+    codes = np.random.default_rng(12).integers(-128, 127, (3, 4, 8, 2)).astype(dtype)
+    usual = np.float32([0.0, -0.0, 1.5, np.inf, np.nan])
+    of_a_gpu = np.uint32([0x7FFFFFFF]).view(np.float32)
+    for value in (*usual, *of_a_gpu):
+        x = jnp.full((2, 8), value, jnp.float32)
+        for axis in (1, 2):
+            waiting = jax.jit(partial(_not_before, axis=axis, parts=parts))(codes, x)
+            assert waiting.dtype == dtype
+            np.testing.assert_array_equal(waiting, codes)
 
 
 @pytest.mark.parametrize("rows", FORMS.values(), ids=FORMS)

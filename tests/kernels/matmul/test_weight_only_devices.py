@@ -13,10 +13,10 @@ import pytest
 from tests.kernels.matmul.weight_only_devices import CASES
 
 
-@pytest.fixture(scope="module")
-def results() -> dict[str, Any]:
+@pytest.fixture(scope="module", params=["cpu", "gpu"])
+def results(request: pytest.FixtureRequest) -> dict[str, Any]:
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-m", "tests.kernels.matmul.weight_only_devices"]
+    command = [sys.executable, "-m", "tests.kernels.matmul.weight_only_devices", request.param]
     found: dict[str, Any] = json.loads(
         subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
     )

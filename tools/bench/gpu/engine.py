@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxchat.config import EngineConfig
-from jaxchat.kernels.matmul.gpu_weight_only import most_rows
+from jaxchat.kernels.matmul.gpu_trial import most_rows
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.planning.model_shapes import read_shape
