@@ -231,7 +231,7 @@ def _not_before(codes: Array, x: Array, axis: int, parts: int) -> Array:
         codes: codes or words of a weight.
         x: activations `[T, k]`.
         axis: the first axis of inputs of `codes`.
-        parts: over how many devices the inputs are divided. Each waits for one of its own activations.
+        parts: over how many devices the inputs are divided. Each waits for one of its activations.
     """
     own = x.reshape(len(x), parts, -1)[0, :, 0].astype(jnp.float32)
     never = (jax.lax.bitcast_convert_type(own, jnp.int32) == _NEVER).astype(codes.dtype)
