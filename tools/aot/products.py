@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 
 from jaxchat.compat import described_devices
-from jaxchat.kernels.matmul.weight_only import WeightLayout, WeightOnly, matmul
+from jaxchat.kernels.matmul.weight_only import WeightLayout, WeightOnly
 from jaxchat.kernels.matmul.weight_only_build import shapes_of_rows
+from jaxchat.kernels.matmul.weight_only_product import matmul
 from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.hlo import Program
 from jaxchat.quantised import imagined_rows

@@ -29,11 +29,9 @@ from jaxchat.kernels.matmul.weight_only import (
     WeightOnly,
     codes_of_words,
     group_count,
-    local_outputs,
     numbers_of,
-    padded,
-    parts_of_inputs,
 )
+from jaxchat.kernels.matmul.weight_only_product import local_outputs, padded, parts_of_inputs
 
 LEAST_ROWS = 16  # of a tile that tensor cores multiply
 TILE = 32  # inputs that are multiplied at once, or those of a block if they are fewer

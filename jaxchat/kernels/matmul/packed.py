@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import PartitionSpec
 
-from jaxchat.kernels.matmul import grouped, int8, native, weight_only
+from jaxchat.kernels.matmul import grouped, int8, native, weight_only, weight_only_product
 from jaxchat.kernels.matmul.grouped import GroupedWeight
 from jaxchat.kernels.matmul.int8 import Int8
 from jaxchat.kernels.matmul.native import PanelWeight
@@ -78,7 +78,7 @@ def _weight_only(x: Array, w: WeightOnly, reduce_dtype: str) -> Array:
         from jaxchat.kernels.matmul import gpu_weight_only  # Pallas, which only a GPU needs
 
         return gpu_weight_only.matmul(x, w, reduce_dtype)
-    return weight_only.matmul(x, w, reduce_dtype)
+    return weight_only_product.matmul(x, w, reduce_dtype)
 
 
 def partition(w: PackedWeight | Array, dense: PartitionSpec, axis: str) -> Any:

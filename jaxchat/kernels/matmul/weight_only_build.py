@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxchat.kernels.matmul.weight_only import GroupFactors, WeightLayout, WeightOnly, small_factors
+from jaxchat.kernels.matmul.weight_only import GroupFactors, WeightLayout, WeightOnly
+from jaxchat.kernels.matmul.weight_only_product import small_factors
 from jaxchat.quantised import Factors, QuantisedRows
 
 _PER_WORD = 8  # codes

@@ -12,17 +12,9 @@ import numpy as np
 import pytest
 
 from jaxchat.kernels.matmul.rounding import round_outputs, round_rows
-from jaxchat.kernels.matmul.weight_only import (
-    TiedTable,
-    WeightLayout,
-    WeightOnly,
-    _from_bits,
-    _not_before,
-    entry,
-    matmul,
-    small_factors,
-)
+from jaxchat.kernels.matmul.weight_only import TiedTable, WeightLayout, WeightOnly, _from_bits, entry
 from jaxchat.kernels.matmul.weight_only_build import from_rows, shapes_of_rows, splits_groups
+from jaxchat.kernels.matmul.weight_only_product import _not_before, matmul, small_factors
 from jaxchat.quantised import Factors, QuantisedRows, imagined_rows
 
 OUTPUTS, INPUTS = 24, 128

@@ -16,8 +16,9 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxchat.kernels.matmul.rounding import round_rows
-from jaxchat.kernels.matmul.weight_only import WeightLayout, matmul
+from jaxchat.kernels.matmul.weight_only import WeightLayout
 from jaxchat.kernels.matmul.weight_only_build import from_rows
+from jaxchat.kernels.matmul.weight_only_product import matmul
 from jaxchat.quantised import Factors, QuantisedRows
 
 OUTPUTS, SHARDS = 16, 2
