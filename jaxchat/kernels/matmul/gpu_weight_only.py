@@ -31,7 +31,7 @@ from jaxchat.kernels.matmul.weight_only import (
     group_count,
     numbers_of,
 )
-from jaxchat.kernels.matmul.weight_only_product import local_outputs, padded, parts_of_inputs
+from jaxchat.kernels.matmul.weight_only_product import arranged, local_outputs
 
 LEAST_ROWS = 16  # of a tile that tensor cores multiply
 TILE = 32  # inputs that are multiplied at once, or those of a block if they are fewer
@@ -75,8 +75,7 @@ def matmul(x: Array, w: WeightOnly, reduce_dtype: str = "float32", *, interpret:
     lead = w.layout.lead
     rows, codes = len(x), w.codes.reshape(-1, *w.codes.shape[lead:])
     together = jax.tree.map(lambda array: array.reshape(-1, *array.shape[lead:]), Factors(w.scale, w.zeros, w.minimum))
-    parts, x = parts_of_inputs(x, w), (x if w.order is None else x[:, w.order]).astype(w.dtype)
-    x = padded(x, prod(codes.shape[1:3]) * _per_code(codes), parts)
+    x = arranged(x, w, prod(codes.shape[1:3]) * _per_code(codes))
     x = jnp.pad(x, ((0, max(LEAST_ROWS, pl.next_power_of_2(rows)) - rows), (0, 0)))
     sums = _sums(x, codes, together, w.zero, group_count(w), w.e2m1, interpret)
     y = jnp.sum(sums, axis=0).astype(reduce_dtype).astype(jnp.float32)  # [L, T, N]

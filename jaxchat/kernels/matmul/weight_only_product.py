@@ -51,12 +51,11 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
     weights = (numbers if scale_after else scaled(w, numbers)).astype(w.dtype)
     first = 1 if w.layout.order == "table" else w.layout.lead
     sizes = weights.shape[1:] if w.layout.order == "table" else weights.shape[first:-1]  # of the axes of inputs
-    x = (x if w.order is None else x[:, w.order]).astype(w.dtype)
     if w.codes.dtype == jnp.int32 and w.layout.order == "matrix":
         words, *others = (size for size in sizes if size > 1)
         sizes = (parts, *(each for size in (words // parts, *others) for each in small_factors(size, sizes[-1])))
         weights = weights.reshape(*weights.shape[:first], *sizes, weights.shape[-1])
-    x = padded(x, prod(sizes), parts).reshape(len(x), *sizes)
+    x = arranged(x, w, prod(sizes)).reshape(len(x), *sizes)
     axes = tuple(range(1, x.ndim)), tuple(range(first, first + len(sizes)))
 
     def multiply(x: Array, weights: Array) -> Array:
@@ -85,8 +84,12 @@ def parts_of_inputs(x: Array, w: WeightOnly) -> int:
     return w.layout.shards if w.layout.split == "inputs" and x.shape[1] == w.inputs else 1
 
 
-def padded(x: Array, inputs: int, parts: int = 1) -> Array:
-    """Pads `x[T, k]` with zeros to the inputs of a weight, `[T, inputs]`, at the end of each of `parts` equal parts."""
+def arranged(x: Array, w: WeightOnly, inputs: int) -> Array:
+    """Returns `x[T, k]` in the dtype of a weight and in the order of its inputs, `[T, inputs]`.
+
+    Pads each device's part with zeros at its end.
+    """
+    parts, x = parts_of_inputs(x, w), (x if w.order is None else x[:, w.order]).astype(w.dtype)
     if x.shape[1] == inputs:
         return x
     apart = x.reshape(len(x), parts, -1)
