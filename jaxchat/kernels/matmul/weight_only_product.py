@@ -15,7 +15,6 @@ from jax import Array
 
 from jaxchat.kernels.matmul.native import by_rows
 from jaxchat.kernels.matmul.weight_only import (
-    TiedTable,
     WeightLayout,
     WeightOnly,
     group_count,
@@ -26,7 +25,7 @@ from jaxchat.kernels.matmul.weight_only import (
 _NEVER = 0x7F812345  # bits of f32: a NaN that no computation returns
 
 
-def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -> Array:
+def matmul(x: Array, w: WeightOnly, reduce_dtype: str = "float32") -> Array:
     """Multiplies `x[T, k]` by the weight, to f32 `[T, outputs...]`.
 
     Rounds x and the dequantised weights to the dtype of w, and sums in f32.
@@ -40,8 +39,6 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
         w: one weight. Inside `shard_map`, x and w are the parts of one device.
         reduce_dtype: the dtype to which each device rounds its partial sum, if the sum runs over devices.
     """
-    if isinstance(w, TiedTable):
-        w = w.head
     scale_after = group_count(w) == 1 and w.scale.inner is None and w.minimum is None and w.zeros is None
     parts = parts_of_inputs(x, w)
     if not scale_after:
